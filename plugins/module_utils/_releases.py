@@ -1,0 +1,112 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE to the collection: no promise is made to code outside it.
+
+"""The release table: everything that differs between Airflow versions. Nothing else compares versions."""
+
+from __future__ import annotations
+
+import re
+
+# What each component is to the operator (its key), to systemd and to Airflow. `health` says how its life is proven:
+# "api" by the content of the health page it serves, "scheduler" by its own health server, "job" by its fresh heartbeat
+# in the metadata database, "worker" by its answer through the broker.
+_COMPONENTS_3 = {
+    "webserver": {
+        "unit": "airflow-api-server",
+        "alias": "airflow-webserver",
+        "description": "Airflow API server and user interface",
+        "command": ["api-server"],
+        "on": "master",
+        "health": "api",
+        "health_path": "/api/v2/monitor/health",
+        "single": False,
+        "runs_user_code": False,
+    },
+    "scheduler": {
+        "unit": "airflow-scheduler",
+        "description": "Airflow scheduler",
+        "command": ["scheduler"],
+        "on": "master",
+        "health": "job",
+        "job_type": "SchedulerJob",
+        "single": False,
+        "runs_user_code": True,
+    },
+    "dag_processor": {
+        "unit": "airflow-dag-processor",
+        "description": "Airflow DAG processor",
+        "command": ["dag-processor"],
+        "on": "master",
+        "health": "job",
+        "job_type": "DagProcessorJob",
+        "single": False,
+        "runs_user_code": True,
+    },
+    "triggerer": {
+        "unit": "airflow-triggerer",
+        "description": "Airflow triggerer",
+        "command": ["triggerer"],
+        "on": "master",
+        "health": "job",
+        "job_type": "TriggererJob",
+        "single": False,
+        "runs_user_code": False,
+    },
+    "worker": {
+        "unit": "airflow-worker",
+        "description": "Airflow Celery worker",
+        "command": ["celery", "worker"],
+        "on": "worker",
+        "health": "worker",
+        "single": False,
+        "runs_user_code": True,
+    },
+}
+
+_RELEASES = [
+    {
+        "series": "3.3",
+        "python": ["3.10", "3.11", "3.12", "3.13", "3.14"],
+        # Oldest server of each product that upstream supports; null: not supported at all.
+        "databases": {"postgresql": "14", "mysql": "8.0", "mariadb": None},
+        "package": "apache-airflow",
+        "extras": {
+            "always": ["celery", "fab", "statsd"],
+            "postgresql": ["postgres"],
+            "mysql": ["mysql"],
+            "redis": ["redis"],
+            "s3": ["amazon"],
+        },
+        "drivers": {"postgresql": "postgresql+psycopg2", "mysql": "mysql+mysqldb"},
+        "components": _COMPONENTS_3,
+        "database_command": ["db", "migrate"],
+        "secrets": {
+            "fernet_key": ["core", "fernet_key"],
+            "api_secret_key": ["api", "secret_key"],
+            "jwt_secret": ["api_auth", "jwt_secret"],
+        },
+        "options": "_options_3_3",
+    },
+]
+
+
+class UnknownRelease(Exception):
+    """The table has no entry for a version."""
+
+
+def supported():
+    """The series the table knows, oldest first."""
+    return [release["series"] for release in _RELEASES]
+
+
+def release(version):
+    """The facts of Airflow `version`."""
+    if not re.match(r"^\d+\.\d+\.\d+$", str(version)):
+        raise UnknownRelease("%r is not a full Airflow version such as 3.3.2" % (version,))
+    for entry in _RELEASES:
+        if str(version).startswith(entry["series"] + "."):
+            return dict(entry, version=str(version))
+    raise UnknownRelease("Airflow %s is not supported; supported are: %s" % (version, ", ".join(supported())))

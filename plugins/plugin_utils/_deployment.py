@@ -1,0 +1,113 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE to the collection: no promise is made to code outside it.
+
+"""Turns variables into the content of a deployment, on the controller and from nothing but the inventory."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import importlib
+import json
+
+DIGEST_LENGTH = 12
+
+
+class InvalidOptions(ValueError):
+    """The declared options cannot make a configuration."""
+
+
+def known_options(release):
+    """The option table of a release: (section -> option -> type, pairs that are secret)."""
+    module = importlib.import_module("." + release["options"], __package__)
+    return module.OPTIONS, {tuple(pair) for pair in module.SENSITIVE}
+
+
+def digest(content):
+    """The short name of `content`."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def as_text(value):
+    """An option's value as airflow.cfg spells it."""
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, sort_keys=True)
+    return str(value)
+
+
+def escape(text):
+    """Airflow's parser expands %, and continues a value on indented lines."""
+    return text.replace("%", "%%").replace("\n", "\n    ")
+
+
+def merge(*layers):
+    """Sections of options, later layers over earlier; a value of None takes the option out."""
+    merged = {}
+    for layer in layers:
+        for section, options in (layer or {}).items():
+            merged.setdefault(section, {}).update(options or {})
+    return {
+        section: {name: value for name, value in options.items() if value is not None}
+        for section, options in merged.items()
+        if any(value is not None for value in options.values())
+    }
+
+
+def split_secrets(release, options):
+    """Parts options into what airflow.cfg may show and what only the Airflow user may read."""
+    sensitive = known_options(release)[1]
+    public, secret = {}, {}
+    for section, content in options.items():
+        for name, value in content.items():
+            side = secret if (section, name) in sensitive else public
+            side.setdefault(section, {})[name] = as_text(value)
+    return public, secret
+
+
+def fingerprints(secrets, key):
+    """A keyed hash of each secret: it tells that one changed, and nothing about it to who lacks the key."""
+    return {
+        name: hmac.new(key.encode(), (name + "\0" + value).encode(), hashlib.sha256).hexdigest()[:DIGEST_LENGTH]
+        for name, value in sorted(secrets.items())
+    }
+
+
+def render(public, secrets, path):
+    """The text of airflow.cfg of the deployment at `path`."""
+    lines = ["# Written by the Ansible collection dataops.airflow: changes made here are lost."]
+    for section in sorted(set(public) | set(secrets)):
+        lines += ["", "[%s]" % section]
+        content = {name: escape(value) for name, value in public.get(section, {}).items()}
+        for name in secrets.get(section, {}):
+            content[name + "_cmd"] = "cat %s/secrets/%s.%s" % (path, section, name)
+        lines += ["%s = %s" % item for item in sorted(content.items())]
+    return "\n".join(lines) + "\n"
+
+
+def build(release, release_path, root, options, environment):
+    """The deployment that `options` and `environment` make of the release installed at `release_path`."""
+    public, secret = split_secrets(release, options)
+    secrets = {
+        "%s.%s" % (section, name): value for section, content in secret.items() for name, value in content.items()
+    }
+    prints = fingerprints(secrets, secrets.get(".".join(release["secrets"]["fernet_key"]), ""))
+    environment = {name: str(value) for name, value in sorted((environment or {}).items())}
+    name = digest([release_path, render(public, secret, ""), environment, prints])
+    path = "%s/deployments/%s" % (root, name)
+    return {
+        "digest": name,
+        "path": path,
+        "config_path": path + "/airflow.cfg",
+        "release": release_path,
+        "version": release["version"],
+        "config": render(public, secret, path),
+        "environment": environment,
+        "fingerprints": prints,
+        "secrets": secrets,
+    }
