@@ -1,0 +1,66 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE to the collection: no promise is made to code outside it.
+
+"""Proves that a component lives, by what it says and not by the code it says it with."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+
+from ._health_helper import SOURCE
+from ._runner import RunnerError
+
+HEALTH_ARGUMENTS = dict(
+    kind=dict(type="str", choices=["api", "job", "worker", "port"], required=True),
+    port=dict(type="int"),
+    path=dict(type="str"),
+    job_type=dict(type="str"),
+    worker=dict(type="str"),
+)
+
+
+def trouble(health, state, runner, timeout=10):
+    """Why the component is not healthy; an empty text when it is.
+
+    `state` is what _units.show says of its unit: a heartbeat or an answer counts only from the process that runs now.
+    """
+    kind = health["kind"]
+    if kind == "port":
+        return _port(health["port"], timeout)
+    if kind == "api":
+        return _api(health["port"], health["path"], timeout)
+    request = dict(health, config=runner.config, pid=state["pid"], started=state["started"], timeout=timeout)
+    try:
+        return runner.python(SOURCE, request, timeout=timeout + 20)["trouble"]
+    except RunnerError as error:
+        return str(error)
+
+
+def _port(port, timeout):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=timeout).close()
+    except OSError as error:
+        return "nothing answers on port %s: %s" % (port, error)
+    return ""
+
+
+def _api(port, path, timeout):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        content = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        return "no answer on port %s: %s" % (port, error)
+    finally:
+        connection.close()
+    try:
+        status = json.loads(content)["metadatabase"]["status"]
+    except (ValueError, KeyError, TypeError):
+        return "%s answers with code %s and no health in it" % (path, answer.status)
+    return "" if status == "healthy" else "%s says the metadata database is %s" % (path, status)

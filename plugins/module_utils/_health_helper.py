@@ -1,0 +1,83 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE to the collection: no promise is made to code outside it.
+
+"""The program that a release's own interpreter runs to ask the metadata database or the broker about a component."""
+
+from __future__ import annotations
+
+SOURCE = r'''
+import configparser, datetime, os, shlex, socket, subprocess, time
+
+
+def read(config, section, name):
+    variable = "AIRFLOW__%s__%s" % (section.upper(), name.upper())
+    if os.environ.get(variable):
+        return os.environ[variable]
+    if config.has_option(section, name):
+        return config.get(section, name)
+    if config.has_option(section, name + "_cmd"):
+        return subprocess.check_output(shlex.split(config.get(section, name + "_cmd"))).decode().strip()
+    raise KeyError("[%s] %s is not in the configuration" % (section, name))
+
+
+def hostname():
+    # As airflow.utils.net.getfqdn, without the cost of importing airflow.
+    name = socket.gethostname()
+    try:
+        for address in socket.getaddrinfo(name, None, 0, socket.SOCK_DGRAM, 0, socket.AI_CANONNAME):
+            if address[3]:
+                return address[3]
+    except OSError:
+        pass
+    return name
+
+
+def job(config):
+    import sqlalchemy
+    engine = sqlalchemy.create_engine(read(config, "database", "sql_alchemy_conn"))
+    query = sqlalchemy.text(
+        "SELECT state, latest_heartbeat, start_date FROM job WHERE job_type = :type AND hostname = :host "
+        "ORDER BY start_date DESC"
+    )
+    with engine.connect() as connection:
+        rows = connection.execute(query, {"type": REQUEST["job_type"], "host": hostname()}).fetchall()
+    for state, heartbeat, started in rows:
+        if state == "running" and epoch(started) >= REQUEST["started"] - 2:
+            age = time.time() - epoch(heartbeat)
+            return "" if age < 30 else "its last heartbeat is %d seconds old" % age
+    return "it has sent no heartbeat since it started"
+
+
+def epoch(moment):
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.timezone.utc)
+    return moment.timestamp()
+
+
+def worker(config):
+    from celery import Celery
+    app = Celery(broker=read(config, "celery", "broker_url"))
+    app.conf.broker_connection_retry = False
+    name = "celery@" + REQUEST["worker"]
+    answer = app.control.inspect(destination=[name], timeout=2).stats() or {}
+    if name not in answer:
+        return "%s does not answer through the broker" % name
+    if answer[name].get("pid") != REQUEST["pid"]:
+        return "another process answers as %s" % name
+    return ""
+
+
+import json
+
+try:
+    config = configparser.ConfigParser(interpolation=None, strict=False)
+    config.read(REQUEST["config"])
+    trouble = {"job": job, "worker": worker}[REQUEST["kind"]](config)
+except Exception as error:
+    # The text of a driver's error may hold the address it was given, password included.
+    trouble = "cannot ask about it: %s" % type(error).__name__
+print(json.dumps({"trouble": trouble}))
+'''

@@ -1,0 +1,102 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE to the collection: no promise is made to code outside it.
+
+"""What systemd, and the kernel behind it, say of the units of a host."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+_PROPERTIES = "Id,LoadState,ActiveState,SubState,MainPID,UnitFileState,NeedDaemonReload,NRestarts"
+
+
+class SystemdError(Exception):
+    """systemctl failed."""
+
+
+def systemctl(*arguments):
+    """Runs systemctl and returns what it prints."""
+    argv = ["systemctl", "--no-pager", "--no-ask-password"] + list(arguments)
+    try:
+        finished = subprocess.run(
+            argv,
+            env=dict(os.environ, LANG="C.UTF-8", LC_ALL="C.UTF-8"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+            check=False,
+        )
+    except OSError as error:
+        raise SystemdError("cannot run systemctl: %s" % error) from error
+    if finished.returncode:
+        raise SystemdError("%s failed: %s" % (" ".join(argv), finished.stderr.strip()))
+    return finished.stdout
+
+
+def show(names):
+    """State of each unit, by name without `.service`."""
+    if not names:
+        return {}
+    output = systemctl("show", "--property", _PROPERTIES, *[name + ".service" for name in names])
+    states = {}
+    for name, block in zip(names, output.strip().split("\n\n")):
+        found = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        pid = int(found.get("MainPID") or 0)
+        environment = process_environment(pid)
+        states[name] = {
+            "exists": found.get("LoadState") != "not-found",
+            "active": found.get("ActiveState"),
+            "sub": found.get("SubState"),
+            "enabled": found.get("UnitFileState") == "enabled",
+            "needs_reload": found.get("NeedDaemonReload") == "yes",
+            "restarts": int(found.get("NRestarts") or 0),
+            "pid": pid,
+            "started": process_started(pid),
+            "deployment": environment.get("AIRFLOW_DEPLOYMENT"),
+            "unit_digest": environment.get("AIRFLOW_UNIT_DIGEST"),
+        }
+    return states
+
+
+def process_environment(pid):
+    """The environment a process was started with: what it really runs, whatever the files say by now."""
+    if not pid:
+        return {}
+    try:
+        with open("/proc/%d/environ" % pid, "rb") as handle:
+            content = handle.read()
+    except OSError:
+        return {}
+    pairs = (entry.split(b"=", 1) for entry in content.split(b"\0") if b"=" in entry)
+    return {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in pairs}
+
+
+def process_started(pid):
+    """Seconds since the epoch at which a process started, 0 when there is none."""
+    if not pid:
+        return 0
+    try:
+        with open("/proc/%d/stat" % pid) as handle:
+            ticks = int(handle.read().rsplit(")", 1)[1].split()[19])
+        with open("/proc/stat") as handle:
+            boot = next(int(line.split()[1]) for line in handle if line.startswith("btime "))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return 0
+    return boot + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def journal(name, lines=30):
+    """The last lines a unit logged."""
+    finished = subprocess.run(
+        ["journalctl", "--no-pager", "--quiet", "--output", "cat", "--unit", name, "--lines", str(lines)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    return finished.stdout.decode("utf-8", "replace").strip()

@@ -1,0 +1,292 @@
+#!/usr/bin/python
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: airflow_deployment
+short_description: Write the configuration of an Airflow deployment beside the running one
+version_added: 1.0.0
+author:
+  - dataops.airflow contributors
+description:
+  - A deployment is a directory named by the digest of what it holds. It contains C(airflow.cfg), which has no secret in it, an
+    C(environment) file for systemd, the secrets as files that only root and the Airflow group can read, and C(release), a link
+    to the virtual environment.
+  - A new deployment is written aside and then renamed, so it is whole or not there. A deployment that was tampered with is put
+    right.
+attributes:
+  check_mode:
+    description: Can run in check mode and tell what would change, without writing.
+    support: full
+  diff_mode:
+    description:
+      - Shows C(airflow.cfg) against that of the deployment in use.
+      - A secret that changed shows as a changed keyed hash.
+    support: full
+options:
+  path:
+    description: The directory of the deployment. Its last part is the digest.
+    type: path
+    required: true
+  current:
+    description: A link that names the deployment in use. It is read, to show what differs, and never written.
+    type: path
+    default: /opt/airflow/current
+  release:
+    description: The virtual environment of the deployment.
+    type: path
+    required: true
+  version:
+    description: Airflow version of the deployment.
+    type: str
+    required: true
+  config:
+    description: Text of C(airflow.cfg).
+    type: str
+    required: true
+  environment:
+    description: Variables every process of the deployment gets.
+    type: dict
+    default: {}
+  secrets:
+    description: Name and value of each secret.
+    type: dict
+    default: {}
+  fingerprints:
+    description: Name and keyed hash of each secret.
+    type: dict
+    default: {}
+  group:
+    description: The group that may read the secrets.
+    type: str
+    default: airflow
+"""
+
+EXAMPLES = r"""
+- name: Write the deployment that the inventory describes
+  dataops.airflow.airflow_deployment:
+    path: "{{ airflow_deployment.path }}"
+    release: "{{ airflow_deployment.release }}"
+    version: "{{ airflow_deployment.version }}"
+    config: "{{ airflow_deployment.config }}"
+    secrets: "{{ airflow_deployment.secrets }}"
+    fingerprints: "{{ airflow_deployment.fingerprints }}"
+"""
+
+RETURN = r"""
+path:
+  description: The directory of the deployment.
+  returned: always
+  type: str
+  sample: /opt/airflow/deployments/0f3a9be41c22
+repaired:
+  description: Files of an existing deployment that were, or in check mode would be, put right.
+  returned: always
+  type: list
+  elements: str
+  sample: [airflow.cfg]
+"""
+
+import grp
+import json
+import os
+import shutil
+import stat
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+class Deployment:
+    """What the directory should hold, and what it does."""
+
+    def __init__(self, parameters):
+        self.path = parameters["path"]
+        self.release = parameters["release"]
+        self.group = parameters["group"]
+        environment = "".join(
+            "%s=%s\n" % (name, quoted(value)) for name, value in sorted(parameters["environment"].items())
+        )
+        manifest = {
+            "digest": os.path.basename(self.path),
+            "version": parameters["version"],
+            "release": self.release,
+            "fingerprints": parameters["fingerprints"],
+        }
+        # name -> (content, mode)
+        self.files = {
+            "airflow.cfg": (parameters["config"], 0o644),
+            "environment": (environment, 0o640),
+            "manifest.json": (json.dumps(manifest, indent=2, sort_keys=True) + "\n", 0o644),
+        }
+        for name, value in parameters["secrets"].items():
+            self.files["secrets/" + name] = (str(value), 0o640)
+
+    def wrong(self):
+        """Names of what is not as it should be; everything, when there is no such deployment."""
+        names = [name for name in sorted(self.files) if not self._right(name)]
+        if self._link() != self.release:
+            names.append("release")
+        secrets = os.path.join(self.path, "secrets")
+        names += ["secrets/" + name for name in listed(secrets) if "secrets/" + name not in self.files]
+        if not has_mode(secrets, 0o750):
+            names.append("secrets")
+        return names
+
+    def _link(self):
+        try:
+            return os.readlink(os.path.join(self.path, "release"))
+        except OSError:
+            return ""
+
+    def _right(self, name):
+        content, mode = self.files[name]
+        path = os.path.join(self.path, name)
+        return has_mode(path, mode) and read(path) == content
+
+    def write(self, names):
+        """Writes the deployment, or of an existing one only what `names` says."""
+        gid = grp.getgrnam(self.group).gr_gid
+        if os.path.isdir(self.path):
+            self._fill(self.path, names, gid)
+            return
+        aside = self.path + ".new"
+        shutil.rmtree(aside, ignore_errors=True)
+        os.makedirs(aside, mode=0o755)
+        self._fill(aside, names, gid)
+        os.sync()
+        os.rename(aside, self.path)
+
+    def _fill(self, directory, names, gid):
+        secrets = os.path.join(directory, "secrets")
+        os.makedirs(secrets, mode=0o750, exist_ok=True)
+        os.chmod(secrets, 0o750)
+        os.chown(secrets, 0, gid)
+        for name in names:
+            path = os.path.join(directory, name)
+            if name == "release":
+                replace(path, lambda new: os.symlink(self.release, new))
+            elif name in self.files:
+                content, mode = self.files[name]
+                replace(path, lambda new, content=content, mode=mode: put(new, content, mode, gid))
+            elif name != "secrets":
+                os.unlink(path)
+
+
+def replace(path, make):
+    """Puts what `make` makes in the place of `path` in one step."""
+    new = path + ".new"
+    if os.path.lexists(new):
+        os.unlink(new)
+    make(new)
+    os.replace(new, path)
+
+
+def put(path, content, mode, gid):
+    """Writes a file that was never readable by more users than in the end."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fchown(descriptor, 0, gid)
+        os.fchmod(descriptor, mode)
+        os.fsync(descriptor)
+
+
+def quoted(value):
+    """A value as systemd reads it in an environment file."""
+    return '"%s"' % str(value).replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("`", "\\`")
+
+
+def has_mode(path, mode):
+    """Whether the file or directory is root's and has this mode."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return found.st_uid == 0 and stat.S_IMODE(found.st_mode) == mode
+
+
+def read(path):
+    """The text of a file, or None."""
+    try:
+        with open(path) as handle:
+            return handle.read()
+    except OSError:
+        return None
+
+
+def listed(directory):
+    """Names in a directory, none when it is not there."""
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []
+
+
+def described(config, environment, fingerprints):
+    """A deployment as the diff shows it."""
+    text = config or ""
+    if environment:
+        text += "\n# environment\n" + environment
+    if fingerprints:
+        text += "\n# keyed hashes of the secrets\n"
+        text += "".join("%s %s\n" % item for item in sorted(fingerprints.items()))
+    return text
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            path=dict(type="path", required=True),
+            current=dict(type="path", default="/opt/airflow/current"),
+            release=dict(type="path", required=True),
+            version=dict(type="str", required=True),
+            config=dict(type="str", required=True),
+            environment=dict(type="dict", default={}),
+            secrets=dict(type="dict", default={}, no_log=True),
+            fingerprints=dict(type="dict", default={}),
+            group=dict(type="str", default="airflow"),
+        ),
+        supports_check_mode=True,
+    )
+    parameters = module.params
+    deployment = Deployment(parameters)
+    exists = os.path.isdir(deployment.path)
+    try:
+        wrong = deployment.wrong()
+        result = dict(changed=bool(wrong), path=deployment.path, repaired=wrong if exists else [])
+        if wrong:
+            shown = deployment.path if exists else os.path.realpath(parameters["current"])
+            try:
+                manifest = json.loads(read(os.path.join(shown, "manifest.json")) or "{}")
+            except ValueError:
+                manifest = {}
+            before = described(
+                read(os.path.join(shown, "airflow.cfg")),
+                read(os.path.join(shown, "environment")),
+                manifest.get("fingerprints"),
+            )
+            after = described(
+                parameters["config"], deployment.files["environment"][0], parameters["fingerprints"]
+            )
+            # The deployment's own path is in its airflow.cfg: shown as what changed, it would hide what did.
+            before = before.replace(os.path.realpath(shown), "<deployment>")
+            after = after.replace(deployment.path, "<deployment>")
+            result["diff"] = dict(
+                before=before, after=after, before_header=shown, after_header=deployment.path
+            )
+        if wrong and not module.check_mode:
+            deployment.write(wrong)
+            left = deployment.wrong()
+            if left:
+                module.fail_json(msg="%s still differs after it was written: %s" % (deployment.path, ", ".join(left)))
+    except (OSError, KeyError) as error:
+        module.fail_json(msg="cannot write %s: %s" % (deployment.path, error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

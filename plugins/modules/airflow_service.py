@@ -1,0 +1,339 @@
+#!/usr/bin/python
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: airflow_service
+short_description: Make the systemd units of a host run what is declared
+version_added: 1.0.0
+author:
+  - dataops.airflow contributors
+description:
+  - Writes unit files, enables them, starts what does not run, and restarts what runs something else than declared.
+  - What a unit runs is read from the environment of its running process. No handler and no stamp file has to remember that a
+    restart is due, so an interrupted run loses none.
+  - A unit that was started is waited for until its component is healthy.
+attributes:
+  check_mode:
+    description: Can run in check mode and tell which units would be written, started, restarted or removed.
+    support: full
+  diff_mode:
+    description: Shows the unit files.
+    support: full
+options:
+  units:
+    description: Units that run on this host.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the unit, without C(.service).
+        type: str
+        required: true
+      content:
+        description:
+          - Text of the unit file. C(@digest@) in it becomes the digest of the text, and has to stand in a line
+            C(Environment=AIRFLOW_UNIT_DIGEST=@digest@).
+        type: str
+        required: true
+      health:
+        description: How to prove that the component lives. Without it, a unit that is active counts as healthy.
+        type: dict
+        suboptions:
+          kind:
+            description:
+              - V(api) reads the health page of the API server, V(job) a fresh heartbeat in the metadata database.
+              - V(worker) wants an answer through the broker, V(port) one on a TCP port.
+            type: str
+            choices: [api, job, worker, port]
+            required: true
+          port:
+            description: Port on the loopback address, of V(api) and V(port).
+            type: int
+          path:
+            description: Path of the health page, of V(api).
+            type: str
+          job_type:
+            description: Type of the job, of V(job).
+            type: str
+          worker:
+            description: Name of the worker, of V(worker).
+            type: str
+  absent:
+    description: Units that must not be on this host. They are stopped, and their files removed.
+    type: list
+    elements: str
+    default: []
+  restart:
+    description:
+      - V(none) leaves alone what runs, and reports in RV(stale) what should be restarted.
+      - V(stale) restarts what runs something else than its unit file says.
+      - V(all) restarts every unit in O(units).
+    type: str
+    choices: [none, stale, all]
+    default: none
+  timeout:
+    description:
+      - Seconds to wait for a unit to start and become healthy.
+      - The time a unit needs to stop comes on top, see O(stop_timeout).
+    type: int
+    default: 300
+  stop_timeout:
+    description: Seconds to wait for a unit to stop. A worker finishes its tasks first.
+    type: int
+    default: 300
+  venv:
+    description: Virtual environment of the release. Needed to ask the health of V(job) and V(worker).
+    type: path
+  home:
+    description: E(AIRFLOW_HOME) of the programs that are run.
+    type: path
+  config:
+    description: Path of the C(airflow.cfg) that the programs read.
+    type: path
+  user:
+    description: The user the programs run as.
+    type: str
+    default: airflow
+"""
+
+EXAMPLES = r"""
+- name: Install the scheduler's unit, and start it when it does not run
+  dataops.airflow.airflow_service:
+    units:
+      - name: airflow-scheduler
+        content: "{{ lookup('ansible.builtin.template', 'unit.service.j2') }}"
+        health:
+          kind: job
+          job_type: SchedulerJob
+    venv: /opt/airflow/current/release
+    home: /var/lib/airflow
+    config: /opt/airflow/current/airflow.cfg
+  register: services
+
+- name: Restart what runs something else, one host at a time
+  dataops.airflow.airflow_service:
+    units: "{{ units }}"
+    restart: stale
+  throttle: 1
+  when: services.stale | length > 0
+"""
+
+RETURN = r"""
+stale:
+  description: Units whose process runs something else than declared, when the module ended.
+  returned: always
+  type: list
+  elements: str
+  sample: [airflow-scheduler]
+written:
+  description: Units whose files were, or in check mode would be, written.
+  returned: always
+  type: list
+  elements: str
+  sample: [airflow-scheduler]
+started:
+  description: Units that were, or in check mode would be, started.
+  returned: always
+  type: list
+  elements: str
+  sample: [airflow-scheduler]
+restarted:
+  description: Units that were, or in check mode would be, restarted.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+removed:
+  description: Units that were, or in check mode would be, removed.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+"""
+
+import hashlib
+import os
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._health import HEALTH_ARGUMENTS, trouble
+from ..module_utils._runner import Runner
+from ..module_utils._units import SystemdError, journal, show, systemctl
+
+DIRECTORY = "/etc/systemd/system"
+
+
+class Unhealthy(Exception):
+    """A unit did not become what it should be."""
+
+
+class Unit:
+    """One unit file as declared."""
+
+    def __init__(self, name, content, health):
+        self.name = name
+        self.digest = hashlib.sha256(content.encode()).hexdigest()[:12]
+        self.content = content.replace("@digest@", self.digest)
+        self.health = health
+        self.path = os.path.join(DIRECTORY, name + ".service")
+
+    def on_disk(self):
+        """The text of the unit file on this host, empty when there is none."""
+        try:
+            with open(self.path) as handle:
+                return handle.read()
+        except OSError:
+            return ""
+
+    def write(self):
+        """Puts the unit file in place."""
+        with open(self.path + ".new", "w") as handle:
+            os.fchmod(handle.fileno(), 0o644)
+            handle.write(self.content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(self.path + ".new", self.path)
+
+
+class Host:
+    """The units of this host."""
+
+    def __init__(self, module):
+        self.module = module
+        self.p = module.params
+        self.runner = Runner(self.p["venv"], self.p["home"], self.p["config"], self.p["user"])
+        self.units = [Unit(unit["name"], unit["content"], unit["health"]) for unit in self.p["units"]]
+        self.result = dict(changed=False, stale=[], written=[], started=[], restarted=[], removed=[])
+        self.result["diff"] = []
+
+    def converge(self):
+        """Reads, compares, and unless in check mode applies."""
+        states = self._states()
+        self._remove(states)
+        self._write(states)
+        enable = [unit for unit in self.units if not states[unit.name]["enabled"]]
+        start = [unit for unit in self.units if not self._runs(states[unit.name])]
+        stale = [unit for unit in self.units if unit not in start and states[unit.name]["unit_digest"] != unit.digest]
+        restart = {"none": [], "stale": stale, "all": [unit for unit in self.units if unit not in start]}
+        restart = restart[self.p["restart"]]
+        self.result["started"] = [unit.name for unit in start]
+        self.result["restarted"] = [unit.name for unit in restart]
+        self.result["stale"] = [unit.name for unit in stale if unit not in restart or self.module.check_mode]
+        if enable or start or restart:
+            self.result["changed"] = True
+        if self.module.check_mode:
+            return
+        if enable:
+            systemctl("enable", "--quiet", *[unit.name + ".service" for unit in enable])
+        for unit in start:
+            # A unit that systemd gave up on needs this before it may start again.
+            if states[unit.name]["active"] == "failed":
+                systemctl("reset-failed", unit.name + ".service")
+            systemctl("start", "--no-block", unit.name + ".service")
+        for unit in start:
+            self._wait(unit, 0, self.p["timeout"])
+        for unit in restart:
+            systemctl("restart", "--no-block", unit.name + ".service")
+            self._wait(unit, states[unit.name]["pid"], self.p["timeout"] + self.p["stop_timeout"])
+
+    @staticmethod
+    def _runs(state):
+        """Whether a unit is up, or on its way: systemd restarts what failed by itself."""
+        return state["active"] == "active" and state["pid"] != 0
+
+    def _states(self):
+        return show([unit.name for unit in self.units] + self.p["absent"])
+
+    def _remove(self, states):
+        gone = [name for name in self.p["absent"] if states[name]["exists"]]
+        self.result["removed"] = gone
+        if not gone:
+            return
+        self.result["changed"] = True
+        for name in gone:
+            unit = Unit(name, "", None)
+            self.result["diff"].append(dict(before=unit.on_disk(), after="", before_header=unit.path))
+        if self.module.check_mode:
+            return
+        systemctl("disable", "--quiet", *[name + ".service" for name in gone])
+        systemctl("stop", *[name + ".service" for name in gone])
+        for name in gone:
+            os.unlink(os.path.join(DIRECTORY, name + ".service"))
+        systemctl("daemon-reload")
+
+    def _write(self, states):
+        different = [unit for unit in self.units if unit.on_disk() != unit.content]
+        self.result["written"] = [unit.name for unit in different]
+        for unit in different:
+            self.result["changed"] = True
+            self.result["diff"].append(
+                dict(before=unit.on_disk(), after=unit.content, before_header=unit.path, after_header=unit.path)
+            )
+        if self.module.check_mode:
+            return
+        for unit in different:
+            unit.write()
+        if different or any(states[unit.name]["needs_reload"] for unit in self.units):
+            systemctl("daemon-reload")
+
+    def _wait(self, unit, old_pid, timeout):
+        """Waits until the unit runs what is declared, in a new process, and is healthy."""
+        deadline = time.monotonic() + timeout
+        why = "it did not start"
+        while time.monotonic() < deadline:
+            state = show([unit.name])[unit.name]
+            if self._runs(state) and state["pid"] != old_pid and state["unit_digest"] == unit.digest:
+                why = trouble(unit.health, state, self.runner) if unit.health else ""
+                if not why:
+                    return
+            elif state["active"] == "failed":
+                why = "it failed"
+                break
+            else:
+                why = "it is %s (%s)" % (state["active"], state["sub"])
+            time.sleep(1)
+        raise Unhealthy(
+            "%s is not healthy after %d seconds: %s. Its last words:\n%s" % (unit.name, timeout, why, journal(unit.name))
+        )
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            units=dict(
+                type="list",
+                elements="dict",
+                required=True,
+                options=dict(
+                    name=dict(type="str", required=True),
+                    content=dict(type="str", required=True),
+                    health=dict(type="dict", options=HEALTH_ARGUMENTS),
+                ),
+            ),
+            absent=dict(type="list", elements="str", default=[]),
+            restart=dict(type="str", choices=["none", "stale", "all"], default="none"),
+            timeout=dict(type="int", default=300),
+            stop_timeout=dict(type="int", default=300),
+            venv=dict(type="path"),
+            home=dict(type="path"),
+            config=dict(type="path"),
+            user=dict(type="str", default="airflow"),
+        ),
+        supports_check_mode=True,
+    )
+    host = Host(module)
+    try:
+        host.converge()
+    except (SystemdError, OSError, Unhealthy) as error:
+        module.fail_json(msg=str(error), **host.result)
+    module.exit_json(**host.result)
+
+
+if __name__ == "__main__":
+    main()
