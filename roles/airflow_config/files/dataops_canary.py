@@ -80,7 +80,7 @@ def canary(dag_id, **where):
         max_active_runs=8,
         dagrun_timeout=datetime.timedelta(minutes=15),
         tags=["dataops"],
-        **{("schedule_interval" if OLD else "schedule"): None}
+        **{("schedule_interval" if OLD else "schedule"): None},
     ) as dag:
         Canary(
             task_id="canary",
@@ -90,7 +90,7 @@ def canary(dag_id, **where):
             execution_timeout=datetime.timedelta(minutes=5),
             # Before the users' tasks where a pool or the executor is full.
             priority_weight=1000000,
-            **where
+            **where,
         )
     return dag
 
