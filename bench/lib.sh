@@ -69,11 +69,9 @@ use_venv() {
     export VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH
     export ANSIBLE_COLLECTIONS_PATH=$root/collections
     export ANSIBLE_HOME=$root/.cache/ansible
-    export ANSIBLE_PIPELINING=1 ANSIBLE_FORKS=${ANSIBLE_FORKS:-10}
-    export ANSIBLE_NOCOWS=1 ANSIBLE_LOCALHOST_WARNING=0 ANSIBLE_INVENTORY_UNPARSED_WARNING=0
     # Top-level scenarios are meant: without this molecule asks for them under extensions/.
     export MOLECULE_GLOB='molecule/*/molecule.yml'
-    # The user's own ansible.cfg must not decide what the tests prove.
-    export ANSIBLE_CONFIG=/dev/null
+    export ANSIBLE_CONFIG=$root/bench/ansible.cfg
+    if [ ! -t 1 ]; then export NO_COLOR=1 PY_COLORS=0 ANSIBLE_NOCOLOR=1; fi
     unset PYTHONPATH
 }

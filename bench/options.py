@@ -13,7 +13,7 @@ import pprint
 
 from airflow.configuration import conf
 
-HEADER = '''# Copyright (c) dataops.airflow contributors
+HEADER = """# Copyright (c) dataops.airflow contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -26,7 +26,7 @@ OPTIONS = {options}
 
 # (section, option) pairs whose values are secrets
 SENSITIVE = {sensitive}
-'''
+"""
 
 
 def main():

@@ -6,6 +6,7 @@ here=/usr/local/share/bench-host
 [ ! -f "$here/apt.conf" ] || cp "$here/apt.conf" /etc/apt/apt.conf.d/80host
 # The lists stay in the image: a role's cache_valid_time trusts their age.
 rm -f /etc/apt/apt.conf.d/docker-clean /etc/apt/apt.conf.d/docker-gzip-indexes
+export DEBIAN_FRONTEND=noninteractive
 apt-get update
 apt-get install -y --no-install-recommends \
     ca-certificates dbus iproute2 procps python3 python3-apt systemd systemd-sysv
