@@ -75,3 +75,6 @@ use_venv() {
     if [ ! -t 1 ]; then export NO_COLOR=1 PY_COLORS=0 ANSIBLE_NOCOLOR=1; fi
     unset PYTHONPATH
 }
+
+# molecule finds its base configuration through git: a checkout without it has none.
+run_molecule() { molecule -c "$root/.config/molecule/config.yml" "$@"; }

@@ -1,0 +1,24 @@
+# The logic is in bench/: each script there also runs by itself.
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test lint sanity units integration molecule lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  make %-42s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## a whole Airflow cluster in containers on this machine
+	@bench/demo up
+
+demo-down: ## remove the demo, and nothing else
+	@bench/demo down
+
+test: ## all of the tests below, from nothing
+	@bench/test lint sanity units integration molecule
+
+lint sanity units integration molecule: ## one part of the tests
+	@bench/test $@
+
+lock: ## refresh the locked tools (bench/requirements.txt)
+	@bench/lock
+
+clean: ## remove the tools, the image, the cache and all hosts of tests and demo
+	@bench/clean
