@@ -269,6 +269,11 @@ class Host:
 
     def _write(self, states):
         different = [unit for unit in self.units if unit.on_disk() != unit.content]
+        if different and self.p["config"] and not self.module.check_mode and not os.path.exists(self.p["config"]):
+            raise Unhealthy(
+                "%s is not on this host, so no unit may name it yet: run site.yml without --tags, or with "
+                "--tags user,python,install,config first" % self.p["config"]
+            )
         self.result["written"] = [unit.name for unit in different]
         for unit in different:
             self.result["changed"] = True
@@ -299,7 +304,8 @@ class Host:
                 why = "it is %s (%s)" % (state["active"], state["sub"])
             time.sleep(1)
         raise Unhealthy(
-            "%s is not healthy after %d seconds: %s. Its last words:\n%s" % (unit.name, timeout, why, journal(unit.name))
+            "%s is not healthy after %d seconds: %s. Its last words:\n%s"
+            % (unit.name, timeout, why, journal(unit.name))
         )
 
 
