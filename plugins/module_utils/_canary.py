@@ -32,7 +32,7 @@ def dag_id_of(worker):
 
 def marker_of(run_id, worker):
     """What the canary task writes to its log."""
-    return "%s: run %s of worker %s," % (NAME, run_id, worker)
+    return f"{NAME}: run {run_id} of worker {worker},"
 
 
 class ApiError(Exception):
@@ -70,6 +70,7 @@ class Api:
         return self.deadline - time.monotonic()
 
     def login(self):
+        self._token = None
         try:
             answer = self._patiently("POST", "/auth/token", {"username": self.username, "password": self._password})
         except ApiUnavailable:
@@ -78,20 +79,20 @@ class Api:
             # The answer to a request that was not understood quotes it: the password must not get out that way.
             if error.status == 401:
                 message = (
-                    "%s does not accept the password of user %s (HTTP 401): declare this user with this password"
-                    " (dataops.airflow.airflow_users; update_password: always if it exists with another one)"
+                    f"{self.url} does not accept the password of user {self.username} (HTTP 401): declare this user"
+                    " with this password (dataops.airflow.airflow_users; update_password: always if it has another one)"
                 )
             elif error.status in (404, 405):
                 message = (
-                    "%s gives no token to user %s at /auth/token: the url must be the one of an Airflow 3 API server"
-                    " with the FAB auth manager, with the path of [api] base_url if that has one"
+                    f"{self.url} gives no token to user {self.username} at /auth/token: the url must be the one of an"
+                    " Airflow 3 API server with the FAB auth manager, with the path of [api] base_url if that has one"
                 )
             else:
-                message = "%s refuses to log in user %s (HTTP " + str(error.status) + ")"
-            raise ApiError(message % (self.url, self.username), error.status) from None
+                message = f"{self.url} refuses to log in user {self.username} (HTTP {error.status})"
+            raise ApiError(message, error.status) from None
         token = answer.get("access_token") if isinstance(answer, dict) else None
         if not token:
-            raise ApiError("%s/auth/token answers without a token: is this Airflow's API server?" % self.url)
+            raise ApiError(f"{self.url}/auth/token answers without a token: is this Airflow's API server?")
         self._token = token
 
     def call(self, method, path, body=None, accept=()):
@@ -133,28 +134,30 @@ class Api:
             if status in accept:
                 return status
             if status >= 500 or status == 429:
-                raise ApiUnavailable("%s answers HTTP %s to %s" % (self.url, status, path), status) from None
+                raise ApiUnavailable(f"{self.url} answers HTTP {status} to {path}", status) from None
             if status == 403:
-                message = "user %s may not %s %s (HTTP 403): the canary needs the role Op or Admin"
-                raise ApiError(message % (self.username, method, path), status) from None
-            message = "%s answers HTTP %s to %s %s: %s"
-            raise ApiError(message % (self.url, status, method, path, detail(text)), status) from None
+                message = (
+                    f"user {self.username} may not {method} {path} (HTTP 403): the canary needs the role Op or Admin"
+                )
+            else:
+                message = f"{self.url} answers HTTP {status} to {method} {path}: {detail(text)}"
+            raise ApiError(message, status) from None
         except ssl.SSLError as error:
-            raise ApiError("no TLS with %s: %s" % (self.url, error)) from None
+            raise ApiError(f"no TLS with {self.url}: {error}") from None
         except (OSError, urllib.error.URLError, socket.timeout) as error:
             reason = getattr(error, "reason", None) or error
             if isinstance(reason, ssl.SSLError):
-                raise ApiError("no TLS with %s: %s" % (self.url, reason)) from None
-            raise ApiUnavailable("cannot reach %s: %s" % (self.url, reason)) from None
+                raise ApiError(f"no TLS with {self.url}: {reason}") from None
+            raise ApiUnavailable(f"cannot reach {self.url}: {reason}") from None
         except Exception as error:
             # http.client says so when a server goes away in the middle of its answer.
-            raise ApiUnavailable("%s broke off: %s" % (self.url, type(error).__name__)) from None
+            raise ApiUnavailable(f"{self.url} broke off: {type(error).__name__}") from None
         if not text.strip():
             return None
         try:
             return json.loads(text.decode())
         except ValueError:
-            raise ApiError("%s answers %s %s with something else than JSON" % (self.url, method, path)) from None
+            raise ApiError(f"{self.url} answers {method} {path} with something else than JSON") from None
 
 
 def detail(text):
@@ -227,7 +230,7 @@ class Canary:
 
     def read(self, everyone):
         """Finds who passed with the deployment it has now, and returns who has to run."""
-        by_dag = dict((worker.dag_id, worker) for worker in self.workers)
+        by_dag = {worker.dag_id: worker for worker in self.workers}
         newest = {}
         for run in self._runs(by_dag, ["success"]):
             if not has_passed(run):
@@ -253,8 +256,7 @@ class Canary:
             body["states"] = states
         while True:
             answer = self.api.call("POST", "/dags/~/dagRuns/list", body)
-            for run in answer["dag_runs"]:
-                yield run
+            yield from answer["dag_runs"]
             body["page_offset"] += len(answer["dag_runs"])
             if not answer["dag_runs"] or body["page_offset"] >= (answer.get("total_entries") or 0):
                 return
@@ -314,21 +316,25 @@ class Canary:
                 absent.append(worker)
                 continue
             if dag.get("is_paused"):
-                self.api.call("PATCH", "/dags/%s" % quote(worker.dag_id), dict(is_paused=False))
-            run_id = "canary__%s__%s" % (time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), os.urandom(4).hex())
+                self.api.call("PATCH", f"/dags/{quote(worker.dag_id)}", dict(is_paused=False))
+            run_id = time.strftime("canary__%Y%m%dT%H%M%SZ__", time.gmtime()) + os.urandom(4).hex()
             body = dict(
                 dag_run_id=run_id, logical_date=None, conf=dict(worker=worker.name, deployment=worker.deployment)
             )
             # 409: an answer got lost on its way, the run is there. 404: the DAG has just become stale.
-            if self.api.call("POST", "/dags/%s/dagRuns" % quote(worker.dag_id), body, accept=(409, 404)) == 404:
+            if self.api.call("POST", f"/dags/{quote(worker.dag_id)}/dagRuns", body, accept=(409, 404)) == 404:
                 absent.append(worker)
                 continue
             worker.run_id = run_id
             worker.step = "run"
         if absent and NAME in dags and (changed or time.monotonic() >= self._reparse_at):
-            # 409: somebody has asked already.
-            self.api.call("PUT", "/parseDagFile/%s" % quote(dags[NAME]["file_token"]), accept=(409,))
+            self._parse(dags[NAME])
             self._reparse_at = time.monotonic() + 10
+
+    def _parse(self, dag):
+        """Has the dag processor parse the file of `dag` before any other."""
+        # 409: somebody has asked already.
+        self.api.call("PUT", "/parseDagFile/" + quote(dag["file_token"]), accept=(409,))
 
     def _declare(self, names, drop=()):
         """Adds `names` to the Variable that the canary DAG file reads, whatever else is in it."""
@@ -356,9 +362,9 @@ class Canary:
 
     def _follow(self, running):
         """Finds which runs have ended."""
-        by_run = dict(((worker.dag_id, worker.run_id), worker) for worker in running)
+        by_run = {(worker.dag_id, worker.run_id): worker for worker in running}
         states = {}
-        for run in self._runs(set(worker.dag_id for worker in running)):
+        for run in self._runs({worker.dag_id for worker in running}):
             worker = by_run.get((run["dag_id"], run["dag_run_id"]))
             if worker is None:
                 self._old_runs.setdefault(run["dag_id"], {})[run["dag_run_id"]] = run
@@ -385,21 +391,17 @@ class Canary:
             if has_passed(run) and (run.get("conf") or {}).get("deployment") == worker.deployment:
                 worker.take(run, "passed")
                 return
-        worker.fail("its run %s was deleted by somebody else: run this again" % worker.run_id)
+        worker.fail(f"its run {worker.run_id} was deleted by somebody else: run this again")
 
     def _task(self, worker):
-        path = "/dags/%s/dagRuns/%s/taskInstances/%s" % (quote(worker.dag_id), quote(worker.run_id), TASK)
+        path = f"{run_path(worker.dag_id, worker.run_id)}/taskInstances/{TASK}"
         answer = self.api.call("GET", path, accept=(404,))
         return {} if answer == 404 else answer
 
     def _log(self, worker):
         """The lines of the task's log, as the API gives them."""
-        path = "/dags/%s/dagRuns/%s/taskInstances/%s/logs/%d?full_content=true" % (
-            quote(worker.dag_id),
-            quote(worker.run_id),
-            TASK,
-            max(1, worker.task.get("try_number") or 1),
-        )
+        attempt = max(1, worker.task.get("try_number") or 1)
+        path = f"{run_path(worker.dag_id, worker.run_id)}/taskInstances/{TASK}/logs/{attempt}?full_content=true"
         answer = self.api.call("GET", path, accept=(404,))
         if answer == 404:
             return []
@@ -417,8 +419,7 @@ class Canary:
         text = [line for line in lines if line and not line.startswith("::")]
         worker.log_read = any(marker_of(worker.run_id, worker.name) in line for line in text)
         if worker.run_state == "success" and worker.log_read:
-            path = "/dags/%s/dagRuns/%s" % (quote(worker.dag_id), quote(worker.run_id))
-            self.api.call("PATCH", path, dict(note=PASSED + (worker.hostname or "")))
+            self.api.call("PATCH", run_path(worker.dag_id, worker.run_id), dict(note=PASSED + (worker.hostname or "")))
             worker.state, worker.step = "passed", "end"
             return
         if worker.run_state == "success":
@@ -427,21 +428,21 @@ class Canary:
                 return
             self._explain(worker)
             return
-        worker.fail(
-            "the task ended %s on %s. Its last lines: %s"
-            % (worker.task.get("state") or "failed", worker.hostname or "no host", last(text) or "(none)")
-        )
+        ended = worker.task.get("state") or "failed"
+        lines = last(text) or "(none)"
+        worker.fail(f"the task ended {ended} on {worker.hostname or 'no host'}. Its last lines: {lines}")
 
     def _explain(self, worker):
         """Says why the worker did not get to the end."""
         if worker.step == "dag":
             worker.fail(self._why_no_dag(worker))
         elif worker.step == "log":
+            host = worker.hostname
             worker.fail(
-                "the task ran on %(host)s, but the API at %(url)s could not read its log back: %(problem)s. Check that"
-                " the masters resolve and reach %(host)s on port 8793 ([logging] worker_log_server_port), that all"
-                " nodes have the same [api] secret_key, and that their clocks agree (remote logging: that the bucket"
-                " can be read)" % dict(host=worker.hostname, url=self.api.url, problem=worker.log_problem)
+                f"the task ran on {host}, but the API at {self.api.url} could not read its log back:"
+                f" {worker.log_problem}. Check that the masters resolve and reach {host} on port 8793 ([logging]"
+                " worker_log_server_port), that all nodes have the same [api] secret_key, and that their clocks agree"
+                " (remote logging: that the bucket can be read)"
             )
         else:
             self._explain_run(worker)
@@ -451,43 +452,42 @@ class Canary:
         try:
             worker.task = self._task(worker)
             # A run that nobody waits for any more must not start hours later.
-            path = "/dags/%s/dagRuns/%s" % (quote(worker.dag_id), quote(worker.run_id))
-            self.api.call("PATCH", path, dict(state="failed"))
+            self.api.call("PATCH", run_path(worker.dag_id, worker.run_id), dict(state="failed"))
         except ApiError as error:
-            worker.fail("its run did not end in time, and %s" % error)
+            worker.fail(f"its run did not end in time, and {error}")
             return
         worker.hostname = worker.task.get("hostname") or None
         state = worker.task.get("state")
         if state in ("queued", "restarting"):
             worker.fail(
-                "no worker took the task from the queue %s: on %s look at systemctl status %s and journalctl -u %s;"
-                " the worker must run with this queue in --queues, reach the broker, and have a free slot"
-                " ([celery] worker_concurrency)" % (queue, worker.name, self.unit, self.unit)
+                f"no worker took the task from the queue {queue}: on {worker.name} look at systemctl status {self.unit}"
+                f" and journalctl -u {self.unit}; the worker must run with this queue in --queues, reach the broker,"
+                " and have a free slot ([celery] worker_concurrency)"
             )
         elif state == "running":
-            worker.fail("the task is still running on %s when the time is up" % (worker.hostname or "a worker"))
+            worker.fail(f"the task is still running on {worker.hostname or 'a worker'} when the time is up")
         else:
             worker.fail(
-                "the scheduler has not queued the task (it is %s): check that a scheduler is alive and reaches the"
-                " broker, and that default_pool and [core] parallelism have room" % (state or "not scheduled")
+                f"the scheduler has not queued the task (it is {state or 'not scheduled'}): check that a scheduler is"
+                " alive and reaches the broker, and that default_pool and [core] parallelism have room"
             )
 
     def _why_no_dag(self, worker):
-        reason = "its DAG %s did not appear: " % worker.dag_id
+        reason = f"its DAG {worker.dag_id} did not appear: "
         try:
-            answer = self.api.call("GET", "/importErrors?limit=%d" % PAGE)
+            answer = self.api.call("GET", f"/importErrors?limit={PAGE}")
             for error in answer["import_errors"]:
                 if os.path.basename(error.get("filename") or "") == NAME + ".py":
                     text = [line for line in (error.get("stack_trace") or "").splitlines() if line.strip()]
-                    return reason + "%s cannot be imported: %s" % (error["filename"], last(text))
+                    return reason + f"{error['filename']} cannot be imported: {last(text)}"
         except ApiError as error:
             return reason + str(error)
         if not self._dags_seen:
             return reason + (
-                "the DAG processor has not parsed %s.py at all. Check that it runs, and that [dag_processor]"
-                " dag_bundle_config_list has the bundle %s" % (NAME, BUNDLE)
+                f"the DAG processor has not parsed {NAME}.py at all. Check that it runs, and that [dag_processor]"
+                f" dag_bundle_config_list has the bundle {BUNDLE}"
             )
-        return reason + "the DAG processor has not parsed %s.py again. Check that it runs" % NAME
+        return reason + f"the DAG processor has not parsed {NAME}.py again. Check that it runs"
 
     def _tidy(self, worker):
         """Leaves the newest passed run, and what is needed to see why one did not pass."""
@@ -501,9 +501,8 @@ class Canary:
             if passed:
                 runs.remove(max(passed, key=lambda run: run.get("run_after") or ""))
         for run in runs:
-            path = "/dags/%s/dagRuns/%s" % (quote(worker.dag_id), quote(run["dag_run_id"]))
             try:
-                self.api.call("DELETE", path, accept=(404, 409))
+                self.api.call("DELETE", run_path(worker.dag_id, run["dag_run_id"]), accept=(404, 409))
             except ApiUnavailable:
                 # The proof is made: what is left over goes with the next run.
                 return
@@ -516,20 +515,20 @@ class Canary:
         if answer == 404:
             return []
         try:
-            declared = set(str(name) for name in json.loads(answer["value"]))
+            declared = {str(name) for name in json.loads(answer["value"])}
         except (ValueError, TypeError):
             return []
-        return sorted(declared - set(worker.name for worker in self.workers))
+        return sorted(declared - {worker.name for worker in self.workers})
 
     def purge(self, names):
         """Removes the DAGs and runs of workers that are gone."""
         self._declare([], drop=names)
         dags = self._dags()
         if NAME in dags:
-            self.api.call("PUT", "/parseDagFile/%s" % quote(dags[NAME]["file_token"]), accept=(409,))
+            self._parse(dags[NAME])
         for name in names:
             # 409: its task is running right now.
-            self.api.call("DELETE", "/dags/%s" % quote(dag_id_of(name)), accept=(404, 409))
+            self.api.call("DELETE", f"/dags/{quote(dag_id_of(name))}", accept=(404, 409))
         self.purged = list(names)
 
 
@@ -545,8 +544,12 @@ def line_of(entry):
     line = str(entry.get("event") or "")
     for problem in entry.get("error_detail") or []:
         if isinstance(problem, dict):
-            line += " %s: %s" % (problem.get("exc_type"), problem.get("exc_value"))
+            line += f" {problem.get('exc_type')}: {problem.get('exc_value')}"
     return line
+
+
+def run_path(dag_id, run_id):
+    return f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}"
 
 
 def quote(part):

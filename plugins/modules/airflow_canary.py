@@ -11,7 +11,7 @@ short_description: Prove that Airflow workers run tasks and that their logs can 
 version_added: 1.0.0
 author: dataops.airflow contributors
 description:
-  - Runs a small task on each worker, through Airflow's own scheduler and broker, and reads its log back through the API.
+  - Runs a small task on each worker through Airflow's own scheduler and broker, and reads its log back through the API.
   - Each worker has a DAG of its own, C(dataops_canary__<worker>), whose task goes through the queue
     C(dataops_canary.<worker>), which only that worker reads. So a pass says that this very worker works.
   - A run that passed carries the deployment of its worker in its configuration. A worker is asked again only when its
@@ -72,7 +72,7 @@ options:
     type: str
     default: airflow-worker
   ca_path:
-    description: File of the certificate authorities that are trusted, for an O(url) with HTTPS. The system's by default.
+    description: File of the certificate authorities to trust, for an O(url) with HTTPS. The system's by default.
     type: path
   validate_certs:
     description: Whether the server's certificate is verified.
@@ -81,7 +81,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Says which workers would be asked. All of them, when the API cannot be reached or does not know the user.
+    description: Says which workers would be asked. All of them, if the API cannot be reached or does not know the user.
   diff_mode:
     support: full
     description: Shows the deployment each worker passed with before, and passes with after.
@@ -185,9 +185,9 @@ def check_names(module):
     for worker in module.params["workers"]:
         name = worker["name"]
         if not NAME.match(name):
-            module.fail_json(msg="workers: %r is no name for a worker: letters, digits, . _ - (at most 200)" % name)
+            module.fail_json(msg=f"workers: {name!r} is no name for a worker: letters, digits, . _ - (at most 200)")
         if name in seen:
-            module.fail_json(msg="workers: %s is listed twice" % name)
+            module.fail_json(msg=f"workers: {name} is listed twice")
         seen.add(name)
 
 
@@ -227,19 +227,19 @@ def main():
             ca_path=params["ca_path"],
         )
     except (OSError, ValueError) as error:
-        module.fail_json(msg="ca_path: cannot read %s: %s" % (params["ca_path"], error))
+        module.fail_json(msg="ca_path: cannot read {}: {}".format(params["ca_path"], error))
     canary = Canary(api, params["workers"], unit=params["unit"])
 
     def report(changed):
-        before = dict((worker.name, worker.passed_deployment) for worker in canary.workers)
-        after = dict(
-            (worker.name, before[worker.name] if worker.state == "failed" else worker.deployment)
+        before = {worker.name: worker.passed_deployment for worker in canary.workers}
+        after = {
+            worker.name: before[worker.name] if worker.state == "failed" else worker.deployment
             for worker in canary.workers
-        )
+        }
         before.update((name, "declared") for name in canary.purged)
         return dict(
             changed=changed,
-            workers=dict((worker.name, worker.result()) for worker in canary.workers),
+            workers={worker.name: worker.result() for worker in canary.workers},
             purged=canary.purged,
             seconds=round(time.monotonic() - started, 2),
             diff=dict(before=before, after=after),
@@ -264,13 +264,9 @@ def main():
         module.fail_json(msg=str(error), **report(made))
     failed = [worker for worker in canary.workers if worker.state == "failed"]
     if failed:
+        reasons = " ".join(f"{worker.name}: {worker.reason.rstrip('.')}." for worker in failed)
         module.fail_json(
-            msg="The canary did not pass on %d of %d workers. %s"
-            % (
-                len(failed),
-                len(canary.workers),
-                " ".join("%s: %s." % (worker.name, worker.reason.rstrip(".")) for worker in failed),
-            ),
+            msg=f"The canary did not pass on {len(failed)} of {len(canary.workers)} workers. {reasons}",
             **report(any(worker.run_id for worker in todo) or bool(gone)),
         )
     module.exit_json(**report(bool(todo) or bool(gone)))
