@@ -592,7 +592,8 @@ class PostgreSQL(Server):
             raise Problem("grant", missing=["CREATE"], schema=schema or "public")
         owners = self.rows(
             "SELECT c.relname, pg_get_userbyid(c.relowner) FROM pg_class c"
-            " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND n.nspname = ANY (current_schemas(false))"
+            " JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.relkind IN ('r', 'p') AND n.nspname = ANY (current_schemas(false))"
             " AND NOT pg_has_role(c.relowner, 'USAGE') ORDER BY 1"
         )
         foreign = [row for row in owners if row[0] in tables and row[0] not in NEUTRAL_TABLES]
