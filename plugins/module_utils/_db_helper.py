@@ -555,7 +555,7 @@ class PostgreSQL(Server):
 
     def product(self):
         text = self.value("SELECT version()")
-        match = re.match(r"(\S+)\s+v?(\d[\d.]*)", text)
+        match = re.match(r"(\S+)(?:\s+\S+)*?\s+v?(\d[\d.]*)", text)
         return (match.group(1).lower(), match.group(2)) if match else (text.split(" ", 1)[0].lower(), "0")
 
     def tables(self, schema):
@@ -891,7 +891,7 @@ class Run:
                     table=table,
                     revision=revision,
                     version=self.version,
-                    airflow=mine,
+                    mine=mine,
                     tables=others[:5],
                 )
         if all(revision == self.heads()[table] for table, revision in found.items()):

@@ -371,12 +371,11 @@ class Failure:
         facts = self.facts
         found = version_of(facts["table"], facts["revision"])
         if found is None:
-            return "unknown" if facts["airflow"] else "foreign"
+            return "unknown" if facts["mine"] else "foreign"
         name = facts["table"].rpartition("_")[2]
         facts.update(found=found, owner="Airflow" if facts["table"] == _db_helper.CORE else f"the {name} provider")
         # A revision of a provider is of the same or a later provider than the installed one, which knows all before it.
         newer = facts["table"] != _db_helper.CORE or numbers(found) > numbers(self.airflow)
-        facts["airflow"] = self.airflow
         return "newer" if newer else "too_old"
 
     def remedy(self, state, values):

@@ -38,7 +38,7 @@ export DEBIAN_FRONTEND=noninteractive
 printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
 chmod +x /usr/sbin/policy-rc.d
 apt-get -qq update
-apt-get -qq install -y --no-install-recommends postgresql mariadb-server pgbouncer procps >/dev/null
+apt-get -qq install -y --no-install-recommends postgresql mariadb-server python3-mysqldb pgbouncer procps >/dev/null
 useradd --system --create-home --home-dir /var/lib/airflow airflow
 mkdir -p /opt/airflow/releases /opt/airflow/deployments
 
@@ -177,7 +177,8 @@ class Bench:
         scheme, default = {
             "postgresql": ("postgresql+psycopg2", 5432),
             "psycopg": ("postgresql+psycopg", 5432),
-            "mysql": ("mysql+pymysql", 3306),
+            "mysql": ("mysql", 3306),
+            "pymysql": ("mysql+pymysql", 3306),
         }[dialect]
         self.counter += 1
         folder = f"{DEPLOYMENTS}/{self.counter}"
@@ -276,6 +277,8 @@ def bench():
         bench.sh(SETUP)
         text = release.stdout.read()
         assert release.wait() == 0, text
+        # Airflow 3 wants mysqlclient, which has no wheel. Debian's is built for the same interpreter.
+        bench.sh(f"cp -r /usr/lib/python3/dist-packages/MySQLdb {VENV}/lib/python3*/site-packages/")
         bench.until("MariaDB", lambda: bench.sh("mariadb-admin ping", check=False).returncode == 0)
         quoted = PASSWORD.replace("'", "''")
         bench.postgres(f"CREATE ROLE airflow LOGIN PASSWORD '{quoted}';")
