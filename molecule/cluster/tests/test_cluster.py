@@ -1,0 +1,87 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the cluster promises when a part of it goes, or one more comes."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+
+import pytest
+
+MASTERS = [f"airflow-cluster-m{number}" for number in (1, 2, 3)]
+WORKERS = [f"airflow-cluster-w{number}" for number in (1, 2)]
+SPARE = "airflow-cluster-w3"
+JOIN = pathlib.Path(__file__).resolve().parents[1] / "join"
+
+
+def on(node, *command):
+    """What a command prints on a node."""
+    return subprocess.run(
+        ["docker", "exec", node, *command], check=True, text=True, stdout=subprocess.PIPE
+    ).stdout.strip()
+
+
+def started(node, unit):
+    """When a unit came up last: another value after a restart."""
+    return on(node, "systemctl", "show", "--property", "ActiveEnterTimestampMonotonic", "--value", unit)
+
+
+@pytest.fixture
+def stopped():
+    """Stops a whole host, as a power failure does, for the length of a test."""
+    nodes = []
+
+    def stop(node):
+        nodes.append(node)
+        subprocess.run(["docker", "kill", node], check=True, stdout=subprocess.DEVNULL)
+
+    yield stop
+    for node in nodes:
+        subprocess.run(["docker", "start", node], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["docker", "exec", node, "sh", "-c", "until systemctl is-system-running --wait; do sleep 1; done"],
+            check=True,
+            timeout=120,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+
+def test_every_component_is_healthy_and_every_worker_runs_a_task(playbook):
+    assert playbook("dataops.airflow.verify").rc == 0
+
+
+@pytest.mark.parametrize(
+    ("tag", "nodes", "unit"),
+    [
+        ("restart_webserver", MASTERS, "airflow-webserver"),
+        ("restart_scheduler", MASTERS, "airflow-scheduler"),
+        ("restart_worker", WORKERS, "airflow-worker"),
+    ],
+)
+def test_restart_tag_restarts_its_unit_and_no_other(playbook, tag, nodes, unit):
+    others = {
+        (node, other): started(node, other)
+        for node in MASTERS + WORKERS
+        for other in ("airflow-webserver", "airflow-scheduler", "airflow-worker")
+        if other != unit
+    }
+    before = {node: started(node, unit) for node in nodes}
+    assert playbook("dataops.airflow.site", "--tags", tag).rc == 0
+    assert [node for node in nodes if started(node, unit) == before[node]] == []
+    assert {key: started(*key) for key in others} == others
+
+
+def test_canary_passes_without_a_master(playbook, stopped):
+    stopped(MASTERS[0])
+    assert playbook("dataops.airflow.verify", "--limit", f"all:!{MASTERS[0]}").rc == 0
+
+
+def test_worker_joins_by_inventory_alone(playbook):
+    joined = playbook("dataops.airflow.site", inventories=[JOIN])
+    assert joined.rc == 0
+    assert {line.split(":")[0] for line in joined.changed} == {SPARE}
+    assert playbook("dataops.airflow.verify", inventories=[JOIN]).rc == 0

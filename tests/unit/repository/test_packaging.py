@@ -1,0 +1,115 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The collection as its users get it: from a checkout, and from a build."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+import tarfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
+
+# All that content reached by its full name may read, and what describes it.
+SHIPPED = {
+    "CHANGELOG.rst",
+    "CONTRIBUTING.md",
+    "FILES.json",
+    "LICENSE",
+    "MANIFEST.json",
+    "README.md",
+    "changelogs",
+    "docs",
+    "inventories",
+    "meta",
+    "playbooks",
+    "plugins",
+    "roles",
+}
+
+
+def run(*command, cwd, collections=None):
+    """Runs a program of the controller as a user would: with none of the bench's settings."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    environment["PATH"] = os.path.dirname(sys.executable) + os.pathsep + environment["PATH"]
+    if collections:
+        environment["ANSIBLE_COLLECTIONS_PATH"] = str(collections)
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment,
+        check=False,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+@pytest.fixture(scope="module")
+def artefact(tmp_path_factory):
+    place = tmp_path_factory.mktemp("build")
+    built = run("ansible-galaxy", "collection", "build", "--output-path", str(place), cwd=ROOT)
+    assert built.returncode == 0, built.stdout
+    (path,) = place.glob("dataops-airflow-*.tar.gz")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(artefact, tmp_path_factory):
+    place = tmp_path_factory.mktemp("collections")
+    done = run(
+        "ansible-galaxy",
+        "collection",
+        "install",
+        "--offline",
+        "--collections-path",
+        str(place),
+        str(artefact),
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stdout
+    return place
+
+
+def test_artefact_holds_what_users_need_and_no_more(artefact):
+    with tarfile.open(artefact) as archive:
+        members = archive.getmembers()
+    assert {member.name.split("/")[0] for member in members} <= SHIPPED
+    assert not [member.name for member in members if member.issym() or member.islnk()]
+    assert not [member.name for member in members if "/secrets/" in member.name or "__pycache__" in member.name]
+    assert sum(member.size for member in members) < 20_000_000
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_playbooks_run_by_name_from_an_installed_build(installed, playbook, tmp_path):
+    checked = run(
+        "ansible-playbook",
+        f"dataops.airflow.{playbook}",
+        "--syntax-check",
+        "-i",
+        str(installed / "ansible_collections/dataops/airflow/inventories/demo"),
+        cwd=tmp_path,
+        collections=installed,
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("playbook", ["site.yml"] + [f"playbooks/{name}.yml" for name in PLAYBOOKS])
+def test_playbooks_run_by_path_from_a_checkout(playbook):
+    checked = run("ansible-playbook", playbook, "--syntax-check", "-i", "inventories/demo", cwd=ROOT)
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("inventory", sorted(path.name for path in (ROOT / "inventories").iterdir()))
+def test_inventories_parse(inventory):
+    listed = run("ansible-inventory", "-i", f"inventories/{inventory}", "--list", cwd=ROOT)
+    assert listed.returncode == 0, listed.stdout
+    assert "[WARNING]" not in listed.stdout, listed.stdout
