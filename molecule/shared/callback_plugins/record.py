@@ -9,8 +9,8 @@ name: record
 type: aggregate
 short_description: Records which tasks changed what
 description:
-  - For each run of a playbook, writes V(<playbook>-<n>.json) below E(BENCH_RECORD_DIRECTORY), or V(<playbook>-check-<n>.json)
-    for a run in check mode. It holds the changed tasks and the summary of each host.
+  - For each run of a playbook, writes V(<playbook>-<n>.json) below E(BENCH_RECORD_DIRECTORY), or
+    V(<playbook>-check-<n>.json) for a run in check mode. It holds the changed tasks and the summary of each host.
   - The run of molecule's C(create.yml) starts the numbers anew.
 """
 
