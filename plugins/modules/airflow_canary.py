@@ -9,7 +9,8 @@ DOCUMENTATION = r"""
 module: airflow_canary
 short_description: Prove that Airflow workers run tasks and that their logs can be read
 version_added: 1.0.0
-author: dataops.airflow contributors
+author:
+  - dataops.airflow contributors (!UNKNOWN)
 description:
   - Runs a small task on each worker through Airflow's own scheduler and broker, and reads its log back through the API.
   - Each worker has a DAG of its own, C(dataops_canary__<worker>), whose task goes through the queue

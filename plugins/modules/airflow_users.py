@@ -10,7 +10,7 @@ module: airflow_users
 short_description: Manage the users of Airflow's FAB auth manager
 version_added: 1.0.0
 author:
-  - dataops.airflow contributors
+  - dataops.airflow contributors (!UNKNOWN)
 description:
   - Compares the declared users with those in the metadata database, and creates, changes and deletes them.
   - Reading uses the database driver of the release and does not import Airflow. A change goes through Airflow's own
