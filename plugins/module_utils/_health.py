@@ -41,6 +41,16 @@ def trouble(health, state, runner, timeout=10):
         return str(error)
 
 
+def queue_depths(queues, runner, timeout=10):
+    """Messages that wait in each queue, None where the broker could not be asked."""
+    request = dict(kind="queues", queues=queues, config=runner.config)
+    try:
+        found = runner.python(SOURCE, request, timeout=timeout + 20)["trouble"]
+    except RunnerError:
+        found = None
+    return {name: found.get(name) if isinstance(found, dict) else None for name in queues}
+
+
 def _port(port, timeout):
     try:
         socket.create_connection(("127.0.0.1", port), timeout=timeout).close()

@@ -70,12 +70,27 @@ def worker(config):
     return ""
 
 
+def queues(config):
+    from kombu import Connection
+    depths = {}
+    with Connection(read(config, "celery", "broker_url")) as connection:
+        for name in REQUEST["queues"]:
+            channel = connection.channel()
+            try:
+                depths[name] = channel.queue_declare(queue=name, passive=True).message_count
+            except connection.channel_errors:
+                depths[name] = 0
+            finally:
+                channel.close()
+    return depths
+
+
 import json
 
 try:
     config = configparser.ConfigParser(interpolation=None, strict=False)
     config.read(REQUEST["config"])
-    trouble = {"job": job, "worker": worker}[REQUEST["kind"]](config)
+    trouble = {"job": job, "worker": worker, "queues": queues}[REQUEST["kind"]](config)
 except Exception as error:
     # The text of a driver's error may hold the address it was given, password included.
     trouble = "cannot ask about it: %s" % type(error).__name__
