@@ -4,7 +4,8 @@
 
 """Prints the table of options that an installed Airflow 3 release knows, from its own descriptions.
 
-Run by the release's interpreter: <venv>/bin/python bench/options.py > plugins/plugin_utils/_options_3_3.py
+Run by the release's interpreter, for the file plugins/plugin_utils/_options_3_3.py:
+<venv>/bin/python bench/options.py | .venv/bin/ruff format - > FILE
 """
 
 from __future__ import annotations
