@@ -40,6 +40,46 @@ def status_table(hosts, database):
     return lines
 
 
+def refusals(results, members):
+    """All that is wrong on any host, of the results of a gate, and where hosts of one cluster disagree."""
+    hosts = {}
+    for result in results:
+        for problem in result.get("problems") or []:
+            hosts.setdefault(problem, []).append(result["host"])
+    found = [
+        "%s: %s" % ("every host" if len(set(names)) == len(members) > 1 else ", ".join(names), problem)
+        for problem, names in hosts.items()
+    ]
+    declared = {}
+    for result in results:
+        if result.get("deployment"):
+            declared.setdefault(result["deployment"], []).append(result["host"])
+    if len(declared) > 1:
+        groups = sorted(declared.values(), key=len)
+        found.append(
+            "%s: they declare another deployment than %s: give all hosts the same version, options and secrets; what "
+            "differs by host goes into airflow_service_* variables" % (", ".join(groups[0]), ", ".join(groups[-1]))
+        )
+    pythons = {}
+    for result in results:
+        if result.get("python"):
+            pythons.setdefault(result["python"], []).append(result["host"])
+    if len(pythons) > 1:
+        which = ["%s has %s" % (", ".join(hosts), version) for version, hosts in sorted(pythons.items())]
+        found.append("airflow_python_executable: hosts differ: %s: use one Python everywhere" % "; ".join(which))
+    return found
+
+
+def worker_name(host):
+    """The name of the worker on a host, of which the host's variables are given."""
+    return host.get("airflow_worker_name") or host["inventory_hostname"]
+
+
+def address(host):
+    """Where the other nodes of the cluster reach a host, of which the host's variables are given."""
+    return host.get("airflow_address") or host["inventory_hostname"]
+
+
 class FilterModule:
     """The collection's filters."""
 
@@ -49,5 +89,8 @@ class FilterModule:
             "digest": digest,
             "merge_options": merge,
             "deployment": build,
+            "refusals": refusals,
+            "worker_name": worker_name,
+            "address": address,
             "status_table": status_table,
         }

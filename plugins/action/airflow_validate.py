@@ -1,0 +1,33 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible.plugins.action import ActionBase
+
+from ..module_utils._releases import UnknownRelease, release
+from ..plugin_utils._gate import problems
+
+
+class ActionModule(ActionBase):
+    """Looks at what a host declares, on the controller. See the module of the same name for its documentation."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        del tmp
+        declared = self._task.args["declared"]
+        try:
+            facts = release(declared["version"])
+        except UnknownRelease as error:
+            found = [("airflow_version", str(error), "choose a supported version")]
+        else:
+            found = problems(declared, facts)
+        result["problems"] = ["%s: %s: %s" % problem for problem in found]
+        result["host"] = task_vars["inventory_hostname"]
+        result["deployment"] = declared.get("deployment")
+        result["changed"] = False
+        return result

@@ -1,0 +1,375 @@
+#!/usr/bin/python
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: airflow_preflight
+short_description: Find what on a host would stop a deployment, before it is changed
+version_added: 1.0.0
+author:
+  - dataops.airflow contributors (!UNKNOWN)
+description:
+  - Looks at the system, the interpreter, the disk, the ports, the clock and the network of a host, with nothing but what every
+    host has.
+  - It never fails because of what it finds, but returns it, so that the problems of all hosts can be reported at once.
+attributes:
+  check_mode:
+    description: Reads only.
+    support: full
+  diff_mode:
+    description: Changes nothing.
+    support: none
+options:
+  systems:
+    description: Supported systems, each as C(ID VERSION_ID) of C(/etc/os-release), or as C(ID) for any version.
+    type: list
+    elements: str
+    required: true
+  python:
+    description: The interpreter of the release.
+    type: path
+    required: true
+  python_versions:
+    description: Versions of it that the release supports.
+    type: list
+    elements: str
+    required: true
+  resolve:
+    description: Names that the host must resolve.
+    type: list
+    elements: str
+    default: []
+  connect:
+    description: Servers that the host must reach.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description: Name or address.
+        type: str
+        required: true
+      port:
+        description: TCP port.
+        type: int
+        required: true
+      variable:
+        description: The variable that names the server.
+        type: str
+        required: true
+  ports:
+    description: Ports that the host's own units will listen on. One that a stranger listens on is a problem.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      port:
+        description: TCP port.
+        type: int
+        required: true
+      unit:
+        description: The unit that may listen on it, without C(.service).
+        type: str
+        required: true
+      variable:
+        description: The variable that sets the port.
+        type: str
+        required: true
+  path:
+    description: Where the release goes. Its file system needs O(space), unless O(release) is there already.
+    type: path
+    required: true
+  release:
+    description: The virtual environment of the release.
+    type: path
+    required: true
+  space:
+    description: Free space that a new release needs, in MiB.
+    type: int
+    default: 1500
+  units:
+    description: Units of which to tell what they run.
+    type: list
+    elements: str
+    default: []
+  controller_time:
+    description:
+      - Seconds since the epoch, on the controller, when the module was called. It is filled in by the action of the same name.
+    type: float
+  clock_bound:
+    description: Seconds that the clocks of host and controller may differ.
+    type: int
+    default: 10
+  timeout:
+    description: Seconds to wait for a server that does not answer.
+    type: int
+    default: 3
+"""
+
+EXAMPLES = r"""
+- name: Look at the host
+  dataops.airflow.airflow_preflight:
+    systems: [debian 12]
+    python: /usr/bin/python3
+    python_versions: ["3.11"]
+    path: /opt/airflow
+    release: /opt/airflow/releases/3.3.2
+    connect:
+      - host: db1
+        port: 5432
+        variable: airflow_database_host
+"""
+
+RETURN = r"""
+problems:
+  description: What is wrong. Each names the variable and the fix.
+  returned: always
+  type: list
+  elements: str
+  sample: ["airflow_database_host: nothing answers on db1 port 5432: start it, or open the way to it"]
+python:
+  description: Version of the interpreter.
+  returned: always
+  type: str
+  sample: "3.11"
+clock:
+  description: Seconds since the epoch on the host.
+  returned: always
+  type: float
+  sample: 1795316400.25
+running:
+  description: The deployment that each unit of O(units) runs, of those that run.
+  returned: always
+  type: dict
+  sample: {airflow-scheduler: 0f3a9be41c22}
+releases:
+  description: The virtual environments that the units of O(units) run from.
+  returned: always
+  type: list
+  elements: str
+  sample: [/opt/airflow/releases/3.3.2-0be18504e633]
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._units import SystemdError, process_environment, show
+
+
+def system():
+    """ID and VERSION_ID of the host's system."""
+    found = {}
+    try:
+        with open("/etc/os-release") as handle:
+            for line in handle:
+                name, equals, value = line.strip().partition("=")
+                found[name] = value.strip("\"'")
+    except OSError:
+        pass
+    return found.get("ID", "unknown"), found.get("VERSION_ID", "")
+
+
+def check_system(p):
+    """The system is a supported one, and systemd runs it."""
+    name, version = system()
+    if name not in p["systems"] and "%s %s" % (name, version) not in p["systems"]:
+        yield "the system %s %s is not supported: use one of %s" % (name, version, ", ".join(p["systems"]))
+    if not os.path.isdir("/run/systemd/system"):
+        yield "systemd does not run this host: Airflow's services need it"
+
+
+def python_version(python):
+    """The version of an interpreter, empty when it cannot be run."""
+    try:
+        return subprocess.check_output(
+            [python, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            universal_newlines=True,
+        ).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def check_python(p, version):
+    """The interpreter is there, and of a version that the release supports."""
+    if not version:
+        yield "airflow_python_executable: %s cannot be run: install it, or name another" % p["python"]
+    elif version not in p["python_versions"]:
+        yield "airflow_python_executable: %s is Python %s, and the release needs one of %s: name another" % (
+            p["python"],
+            version,
+            ", ".join(p["python_versions"]),
+        )
+
+
+def check_names(p):
+    """Names resolve."""
+    for name in p["resolve"]:
+        try:
+            socket.getaddrinfo(name, None)
+        except OSError:
+            yield "airflow_address: the name %s does not resolve: add it to DNS or /etc/hosts, or set %s" % (
+                name,
+                "airflow_address of that host to its address",
+            )
+
+
+def check_servers(p):
+    """Servers answer."""
+    for server in p["connect"]:
+        try:
+            socket.create_connection((server["host"], server["port"]), timeout=p["timeout"]).close()
+        except socket.gaierror:
+            yield "%s: the name %s does not resolve: correct it, or add it to DNS" % (server["variable"], server["host"])
+        except OSError as error:
+            yield "%s: nothing answers on %s port %s (%s): start it, or open the way to it" % (
+                server["variable"],
+                server["host"],
+                server["port"],
+                error.strerror or error,
+            )
+
+
+def listeners():
+    """Inodes of the listening sockets, by port."""
+    found = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(table) as handle:
+                lines = handle.read().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if fields[3] == "0A":
+                found.setdefault(int(fields[1].rsplit(":", 1)[1], 16), set()).add(fields[9])
+    return found
+
+
+def owner(inodes):
+    """Unit and command of the process that holds one of the sockets."""
+    wanted = {"socket:[%s]" % inode for inode in inodes}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            links = {os.readlink("/proc/%s/fd/%s" % (pid, fd)) for fd in os.listdir("/proc/%s/fd" % pid)}
+            if not links & wanted:
+                continue
+            with open("/proc/%s/cgroup" % pid) as handle:
+                cgroups = handle.read()
+            with open("/proc/%s/comm" % pid) as handle:
+                return cgroups, handle.read().strip()
+        except OSError:
+            continue
+    return "", "another process"
+
+
+def check_ports(p):
+    """Ports are free, or held by the unit that is to have them."""
+    listening = listeners()
+    for wanted in p["ports"]:
+        if wanted["port"] not in listening:
+            continue
+        cgroups, command = owner(listening[wanted["port"]])
+        if "/%s.service" % wanted["unit"] not in cgroups:
+            yield "%s: port %s is taken by %s: stop that, or choose another port" % (
+                wanted["variable"],
+                wanted["port"],
+                command,
+            )
+
+
+def check_space(p):
+    """A release that is still to be built finds room."""
+    if os.path.exists(p["release"]):
+        return
+    path = p["path"]
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    free = shutil.disk_usage(path).free // 1048576
+    if free < p["space"]:
+        yield "airflow_root: %s has %d MiB free, and a release needs %d: make room, or choose another place" % (
+            p["path"],
+            free,
+            p["space"],
+        )
+
+
+def check_clock(p, now):
+    """The clock agrees with the controller's. Tokens of Airflow 3 are refused when clocks differ by more than 10 s."""
+    if p["controller_time"] is None:
+        return
+    behind = p["controller_time"] - now
+    # How long the call took cannot be told from a clock that is ahead: the action adds what it knows.
+    if behind > p["clock_bound"]:
+        yield "the clock is %d s behind the controller's: run a time service, such as chrony" % behind
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            systems=dict(type="list", elements="str", required=True),
+            python=dict(type="path", required=True),
+            python_versions=dict(type="list", elements="str", required=True),
+            resolve=dict(type="list", elements="str", default=[]),
+            connect=dict(
+                type="list",
+                elements="dict",
+                default=[],
+                options=dict(
+                    host=dict(type="str", required=True),
+                    port=dict(type="int", required=True),
+                    variable=dict(type="str", required=True),
+                ),
+            ),
+            ports=dict(
+                type="list",
+                elements="dict",
+                default=[],
+                options=dict(
+                    port=dict(type="int", required=True),
+                    unit=dict(type="str", required=True),
+                    variable=dict(type="str", required=True),
+                ),
+            ),
+            path=dict(type="path", required=True),
+            release=dict(type="path", required=True),
+            space=dict(type="int", default=1500),
+            units=dict(type="list", elements="str", default=[]),
+            controller_time=dict(type="float"),
+            clock_bound=dict(type="int", default=10),
+            timeout=dict(type="int", default=3),
+        ),
+        supports_check_mode=True,
+    )
+    p = module.params
+    now = time.time()
+    version = python_version(p["python"])
+    problems = list(check_system(p)) + list(check_python(p, version)) + list(check_space(p))
+    problems += list(check_names(p)) + list(check_servers(p)) + list(check_ports(p)) + list(check_clock(p, now))
+    try:
+        states = show(p["units"]) if not problems or os.path.isdir("/run/systemd/system") else {}
+    except SystemdError as error:
+        module.fail_json(msg=str(error))
+    running = {name: state for name, state in states.items() if state["pid"]}
+    releases = {process_environment(state["pid"]).get("VIRTUAL_ENV") for state in running.values()} - {None}
+    module.exit_json(
+        changed=False,
+        problems=problems,
+        python=version,
+        clock=now,
+        running={name: state["deployment"] for name, state in running.items()},
+        releases=sorted(releases),
+    )
+
+
+if __name__ == "__main__":
+    main()

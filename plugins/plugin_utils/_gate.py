@@ -1,0 +1,224 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE to the collection: no promise is made to code outside it.
+
+"""The first gate: what the inventory alone can be refused for. Each refusal names the variable and the fix."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import json
+import re
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
+
+from ._deployment import known_options
+
+# Seen in documentation and examples, so known to everybody.
+_PUBLIC_SECRETS = {
+    "46BKJoQYlPPOexq0OhDZnIlNepKFf87WFwLbfzqDDho=",
+    "81HqDtbqAywKSOumSha3BhWNOdQ26slT6K0YaZeZyPs=",
+    "temporary_key",
+    "a_secret_key",
+    "changeme",
+    "change_me",
+    "secret",
+    "password",
+    "passwd",
+    "airflow",
+    "admin",
+}
+_PLACEHOLDER = re.compile(r"host:port|:passwd@|/db$|<[a-z_ -]+>|CHANGE_?ME|REPLACE_?ME|FILL_?ME", re.IGNORECASE)
+_FREE_SECTIONS = re.compile(r"_transport_options$|_kwargs$")
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+MINIMUM_SECRET = 32
+
+
+def problems(declared, release):
+    """What is wrong with what one host declares, as (variable, what is wrong, what to do) triples."""
+    found = []
+    for check in (_topology, _components, _secrets, _placeholders, _urls, _database, _broker, _timeouts, _timezone):
+        found += check(declared, release)
+    return found + _options(declared, release) + _remote_logs(declared)
+
+
+def _topology(declared, _release):
+    if not declared["masters"]:
+        return [("groups.master", "no host is in it", "put at least one host into the group")]
+    if "Celery" in declared["executor"] and not declared["workers"]:
+        return [("groups.worker", "no host is in it, and %s needs workers" % declared["executor"], "add a host")]
+    names = declared["worker_names"]
+    double = sorted({name for name in names if names.count(name) > 1})
+    if double:
+        return [("airflow_worker_name", "%s is the name of two workers" % double[0], "give each worker its own")]
+    return [
+        ("airflow_worker_name", "%r cannot be part of a queue's name" % name, "use letters, digits, dot, dash and _")
+        for name in names
+        if not _NAME.match(name)
+    ]
+
+
+def _components(declared, release):
+    known = release["components"]
+    found = []
+    for name in declared["components"]:
+        if name not in known:
+            fix = "use %s" % ", ".join(sorted(known))
+            found.append(("airflow_components", "Airflow %s has no component %s" % (release["version"], name), fix))
+        elif known[name]["single"] and len(declared["masters"]) > 1 and name not in declared["standby"]:
+            fix = "name one host in airflow_active_%s" % name
+            found.append(("airflow_components", "only one %s may be active, on one host" % name, fix))
+    return found
+
+
+def _secrets(declared, _release):
+    found = []
+    for variable, value in declared["secrets"].items():
+        if not value:
+            fix = "generate one: lookup('dataops.airflow.secret', ...), or put one into the vault"
+            found.append((variable, "it is missing", fix))
+        elif _PLACEHOLDER.search(value):
+            found.append((variable, "it still holds a placeholder", "put the real value in its place"))
+        elif value.lower() in _PUBLIC_SECRETS or value in _PUBLIC_SECRETS:
+            found.append((variable, "it is a value from public examples", "generate one of your own"))
+        elif variable == "airflow_fernet_key":
+            found += _fernet(variable, value)
+        elif variable in ("airflow_jwt_secret", "airflow_api_secret_key") and len(value) < MINIMUM_SECRET:
+            what = "it has %d characters, and needs %d" % (len(value), MINIMUM_SECRET)
+            found.append((variable, what, "generate a longer one"))
+    return found
+
+
+def _fernet(variable, value):
+    for key in value.split(","):
+        try:
+            length = len(base64.urlsafe_b64decode(key.strip()))
+        except (binascii.Error, ValueError):
+            length = 0
+        if length != 32:
+            fix = "generate one: lookup('dataops.airflow.secret', 'fernet_key', kind='fernet')"
+            return [(variable, "it is not a Fernet key (32 bytes in URL-safe base64)", fix)]
+    return []
+
+
+def _placeholders(declared, _release):
+    parts = dict(declared["addresses"], **declared["passwords"])
+    found = [name for name, value in sorted(parts.items()) if _PLACEHOLDER.search(value)]
+    # An URL is made of its parts unless it was given whole: a placeholder is told once, where it was written.
+    found = found or [name for name, value in sorted(declared["urls"].items()) if _PLACEHOLDER.search(value)]
+    return [(name, "it still holds a placeholder", "put the real value in its place") for name in found]
+
+
+def _urls(declared, _release):
+    found = []
+    for variable, value in sorted(declared["urls"].items()):
+        # The value is not shown: it may hold a password.
+        rest = value.split("://", 1)
+        authority = re.split(r"[/?#]", rest[1], maxsplit=1)[0] if len(rest) == 2 else ""
+        if len(rest) != 2 or not rest[0]:
+            found.append((variable, "it is not an URL", "write scheme://user:password@host:port/name"))
+            continue
+        try:
+            parts = urlsplit(value)
+            wrong = authority.count("@") > 1 or parts.port == 0
+        except ValueError:
+            wrong = True
+        if wrong:
+            fix = "write them percent-encoded, with the filter urlencode"
+            found.append((variable, "its user or password holds characters that an URL cannot", fix))
+    return found
+
+
+def _database(declared, release):
+    found = []
+    kind = declared["database_type"]
+    if not release["databases"].get(kind):
+        fix = "use %s" % " or ".join(sorted(name for name, oldest in release["databases"].items() if oldest))
+        found.append(("airflow_database_type", "%s is not supported by Airflow %s" % (kind, release["version"]), fix))
+    elif not declared["addresses"]["airflow_database_host"] and not declared["database_url_given"]:
+        found.append(("airflow_database_host", "it is missing", "name the host of the metadata database"))
+    if declared["urls"]["airflow_database_url"].startswith("sqlite") and "Celery" in declared["executor"]:
+        found.append(("airflow_database_url", "SQLite cannot serve a cluster", "use PostgreSQL or MySQL"))
+    return found
+
+
+def _broker(declared, _release):
+    if "Celery" in declared["executor"] and not declared["addresses"]["airflow_broker_host"]:
+        if not declared["broker_url_given"]:
+            return [("airflow_broker_host", "it is missing, and workers need a broker", "name the host of Redis")]
+    return []
+
+
+def _timeouts(declared, _release):
+    visibility, stop = declared["visibility_timeout"], declared["worker_stop_timeout"]
+    if visibility > stop:
+        return []
+    what = "a task may run %d s while its worker stops, and the broker hands it out again after %d s" % (stop, visibility)
+    fix = "set airflow_visibility_timeout above airflow_worker_stop_timeout"
+    return [("airflow_visibility_timeout", what, fix)]
+
+
+def _timezone(declared, _release):
+    if declared["timezone"] in available_timezones() or declared["timezone"] in ("utc", "system"):
+        return []
+    near = difflib.get_close_matches(declared["timezone"], sorted(available_timezones()), 1)
+    return [("airflow_timezone", "there is no time zone %s" % declared["timezone"], suggestion(near))]
+
+
+def _options(declared, release):
+    known, _sensitive = known_options(release)
+    found = []
+    for section, options in sorted(declared["options"].items()):
+        where = "airflow_options.%s" % section
+        if section in declared["extra_sections"] or _FREE_SECTIONS.search(section):
+            continue
+        if section not in known:
+            fix = suggestion(difflib.get_close_matches(section, sorted(known), 1))
+            fix += "; a section of a provider or plugin of your own is allowed by naming it in airflow_extra_sections"
+            found.append((where, "Airflow %s has no such section" % release["version"], fix))
+            continue
+        for name, value in sorted(options.items()):
+            if name not in known[section]:
+                found.append((where + "." + name, *_unknown_option(name, section, known, release)))
+            elif not _fits(value, known[section][name]):
+                what = "%r is no %s" % (value, known[section][name])
+                found.append((where + "." + name, what, "write a value of that type"))
+    return found
+
+
+def _unknown_option(name, section, known, release):
+    what = "Airflow %s has no such option" % release["version"]
+    elsewhere = sorted(other for other, options in known.items() if name in options)
+    if elsewhere:
+        return what, "it is in section %s" % elsewhere[0]
+    return what, suggestion(difflib.get_close_matches(name, sorted(known[section]), 1))
+
+
+def _fits(value, kind):
+    text = json.dumps(value) if isinstance(value, (dict, list)) else str(value).strip()
+    if kind == "boolean":
+        return text.lower() in ("true", "false", "t", "f", "1", "0")
+    if kind == "integer":
+        return re.match(r"^-?\d+$", text) is not None
+    if kind == "float":
+        return re.match(r"^-?\d+(\.\d+)?([eE]-?\d+)?$", text) is not None
+    return True
+
+
+def _remote_logs(declared):
+    logging = declared["options"].get("logging", {})
+    folder = str(logging.get("remote_base_log_folder", ""))
+    if folder.startswith("s3://") and not logging.get("remote_log_conn_id"):
+        fix = "name the connection that may write there"
+        return [("airflow_options.logging.remote_log_conn_id", "logs go to %s without a connection" % folder, fix)]
+    return []
+
+
+def suggestion(near):
+    """What to do about a name that is not known."""
+    return "did you mean %s?" % near[0] if near else "remove it, or correct its spelling"
