@@ -10,7 +10,7 @@ module: airflow_db
 short_description: Make the metadata database match an Airflow release
 version_added: 1.0.0
 author:
-  - dataops.airflow contributors
+  - dataops.airflow contributors (!UNKNOWN)
 description:
   - Initialises the metadata database if it is empty, migrates it if it is behind the release, and does nothing if it
     is at the release's revision. A database that is newer than the release, or not Airflow's, is refused.
@@ -106,7 +106,7 @@ state:
   description:
     - What was found. V(empty), no tables yet, or those of an initialisation that did not end. V(behind), an older
       revision. V(current), the release's own.
-    - With V(current) and RV(changed) true, a run had been killed after it reached the last revision, and was finished.
+    - With V(current) and C(changed) true, a run had been killed after it reached the last revision, and was finished.
   type: str
   returned: success
   sample: behind
@@ -145,6 +145,7 @@ waited:
   sample: false
 """
 
+import inspect
 import os
 
 from ansible.module_utils.basic import AnsibleModule
@@ -447,7 +448,7 @@ def ask(module):
         "parent": os.getpid(),
     }
     runner = Runner(params["venv"], params["home"], params["config"], params["user"])
-    source = _db_helper.__loader__.get_source(_db_helper.__name__)
+    source = inspect.getsource(_db_helper)
     try:
         return runner.python(source, request, timeout=2 * params["timeout"] + GRACE_SECONDS)
     except RunnerError as error:

@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -800,8 +803,8 @@ def test_migrates_under_the_lock(release, dialect):
 
 
 def test_long_migration_keeps_asking_for_its_lock(release, monkeypatch):
-    source = _db_helper.__loader__.get_source(_db_helper.__name__).replace("PING_SECONDS = 30", "PING_SECONDS = 0")
-    monkeypatch.setattr(type(_db_helper.__loader__), "get_source", lambda *_args: source)
+    source = inspect.getsource(_db_helper).replace("PING_SECONDS = 30", "PING_SECONDS = 0")
+    monkeypatch.setattr(airflow_db.inspect, "getsource", lambda _module: source)
     release.server(tables=BEHIND, plan={"tables": AT_HEAD, "sleep": 2})
     assert release.run()["migrated"]
     assert len([sql for sql in release.read()["log"] if "count(*) FROM pg_locks" in sql]) >= 3
@@ -974,8 +977,8 @@ def test_migration_timeout(release, dialect):
 
 
 def test_stubborn_migration_is_killed(release, monkeypatch):
-    source = _db_helper.__loader__.get_source(_db_helper.__name__).replace("STOP_SECONDS = 10", "STOP_SECONDS = 1")
-    monkeypatch.setattr(type(_db_helper.__loader__), "get_source", lambda *_args: source)
+    source = inspect.getsource(_db_helper).replace("STOP_SECONDS = 10", "STOP_SECONDS = 1")
+    monkeypatch.setattr(airflow_db.inspect, "getsource", lambda _module: source)
     release.server(tables=BEHIND, plan={"sleep": 60, "stubborn": True})
     release.fails("took longer than 1 seconds", timeout=1)
     assert not Path("/proc/{}".format(release.read()["child"]["pid"])).exists()
@@ -1090,17 +1093,13 @@ def test_helper_that_dies(release):
 
 def test_every_message_is_reached():
     """Each kind of problem the helper knows has its own message."""
-    source = _db_helper.__loader__.get_source(_db_helper.__name__)
-    import re
-
+    source = inspect.getsource(_db_helper)
     kinds = set(re.findall(r"Problem\(\s*\"(\w+)\"", source)) - {"unknown_revision"}
     assert kinds <= set(airflow_db.MESSAGES)
 
 
 def test_helper_runs_on_python_36():
     """No syntax that 3.6 lacks, as far as the parser of this Python tells."""
-    import ast
-
-    source = _db_helper.__loader__.get_source(_db_helper.__name__)
+    source = inspect.getsource(_db_helper)
     ast.parse(source, feature_version=(3, 6))
     assert "from __future__" not in source
