@@ -917,7 +917,7 @@ class Run:
         """
         marker = seen["marker"]
         if not self.server.transactional and marker and seen["state"] != "current":
-            raise Problem("half_done", marker=marker, revision=seen["revisions"][CORE])
+            raise Problem("half_done", marker=marker, revision=seen["revisions"][CORE], product=self.product[0])
         if seen["state"] == "unversioned":
             if marker and marker["state"] == "empty" and marker["revision_to"] == self.heads()[CORE]:
                 seen["state"] = "empty"
