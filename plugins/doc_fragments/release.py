@@ -26,4 +26,7 @@ options:
     description: The user the programs run as. The module itself needs root, or this user.
     type: str
     default: airflow
+  current:
+    description: The deployment in use. In check mode it stands in for one that is still to be written.
+    type: path
 """

@@ -18,7 +18,20 @@ RUNNER_ARGUMENTS = dict(
     home=dict(type="path", required=True),
     config=dict(type="path", required=True),
     user=dict(type="str", default="airflow"),
+    current=dict(type="path"),
 )
+
+
+def stand_in(module):
+    """In check mode, lets the deployment in use stand in for one that is still to be written.
+
+    Returns whether the release itself is there.
+    """
+    p = module.params
+    if module.check_mode and p["current"] and not os.path.exists(p["config"]):
+        config = os.path.join(p["current"], "airflow.cfg")
+        p["config"] = config if os.path.exists(config) else p["config"]
+    return os.access(os.path.join(p["venv"], "bin", "python"), os.X_OK)
 
 
 class RunnerError(Exception):

@@ -152,7 +152,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _db_helper
 from ..module_utils._revisions import version_of
-from ..module_utils._runner import RUNNER_ARGUMENTS, Runner, RunnerError
+from ..module_utils._runner import RUNNER_ARGUMENTS, Runner, RunnerError, stand_in
 
 # The helper keeps its own limits; this is for a helper that hangs.
 GRACE_SECONDS = 300
@@ -417,6 +417,8 @@ def main():
         ),
         supports_check_mode=True,
     )
+    if not stand_in(module) and module.check_mode:
+        module.exit_json(changed=True, state="unknown", before={}, after={}, server=None, migrated=False, waited=False)
     answer = ask(module)
     if "problem" in answer:
         module.fail_json(msg=Failure(answer, module.params).text())

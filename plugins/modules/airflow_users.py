@@ -132,7 +132,7 @@ import inspect
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _db_helper, _users_helper
-from ..module_utils._runner import RUNNER_ARGUMENTS, Runner, RunnerError
+from ..module_utils._runner import RUNNER_ARGUMENTS, Runner, RunnerError, stand_in
 
 # Airflow makes these when its API server, or a change of users, first runs on a new database.
 BUILT_IN_ROLES = ["Admin", "Op", "Public", "User", "Viewer"]
@@ -148,6 +148,7 @@ class Users:
     def __init__(self, module):
         self.module = module
         self.params = module.params
+        stand_in(module)
         self.runner = Runner(self.params["venv"], self.params["home"], self.params["config"], self.params["user"])
         self.declared = []
         for user in self.params["users"]:
