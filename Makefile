@@ -1,6 +1,6 @@
 # The logic is in bench/: each script there also runs by itself.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint sanity units integration molecule lock clean
+.PHONY: help demo demo-down test lint sanity units integration molecule docs lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  make %-42s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ test: ## all of the tests below, from nothing
 
 lint sanity units integration molecule: ## one part of the tests
 	@bench/test $@
+
+docs: ## write the generated parts of the documentation
+	@bench/docs
 
 lock: ## refresh the locked tools (bench/requirements.txt)
 	@bench/lock
