@@ -55,6 +55,13 @@ options:
     description: Whether a server that O(minimum_servers) does not support is only warned of.
     type: bool
     default: false
+  running:
+    description:
+      - Releases that processes of the cluster run from right now. While one of them is not O(venv), a pending migration
+        is refused, as those processes would be left with a schema they do not know.
+    type: list
+    elements: path
+    default: []
   timeout:
     description:
       - Seconds to wait for a run that migrates at the same time, and then, once more, seconds that the migration may
@@ -413,13 +420,17 @@ def main():
             command=dict(type="list", elements="str", default=["db", "migrate"]),
             minimum_servers=dict(type="dict", default=dict(postgresql="14", mysql="8.0", mariadb=None)),
             allow_unsupported=dict(type="bool", default=False),
+            running=dict(type="list", elements="path", default=[]),
             timeout=dict(type="int", default=1800),
         ),
         supports_check_mode=True,
     )
     if not stand_in(module) and module.check_mode:
         module.exit_json(changed=True, state="unknown", before={}, after={}, server=None, migrated=False, waited=False)
-    answer = ask(module)
+    others = [path for path in module.params["running"] if path != module.params["venv"]]
+    if others and not module.check_mode:
+        refuse(module, others)
+    answer = ask(module, module.check_mode)
     if "problem" in answer:
         module.fail_json(msg=Failure(answer, module.params).text())
     warn(module, answer)
@@ -429,7 +440,18 @@ def main():
     module.exit_json(**result)
 
 
-def ask(module):
+def refuse(module, others):
+    """Fails if there is something to migrate under the feet of another release's processes."""
+    answer = ask(module, check=True)
+    if answer.get("state") == "behind":
+        module.fail_json(
+            msg="The database has to be migrated, and processes of another release still run: {}. They would be left with "
+            "a schema they do not know. Nothing was migrated. Back up the database, stop the services on every host "
+            "(systemctl stop 'airflow-*'), and run again".format(", ".join(sorted(others)))
+        )
+
+
+def ask(module, check):
     """The helper's answer."""
     params = module.params
     if params["timeout"] < 1:
@@ -442,7 +464,7 @@ def ask(module):
     request = {
         "venv": params["venv"],
         "config": params["config"],
-        "check": module.check_mode,
+        "check": check,
         "command": params["command"],
         "minimum_servers": params["minimum_servers"],
         "allow_unsupported": params["allow_unsupported"],
