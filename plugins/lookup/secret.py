@@ -30,7 +30,9 @@ options:
     default: 48
     type: int
   directory:
-    description: The directory of the files. C(secrets) beside the inventory by default.
+    description:
+      - The directory of the files. C(.secrets) beside the inventory by default.
+      - A name without the dot would be read as part of the inventory.
     type: path
 """
 
@@ -119,7 +121,7 @@ class LookupModule(LookupBase):
         if not directory:
             if not variables.get("inventory_dir"):
                 raise AnsibleLookupError("the inventory is not a file: say where the secrets are with directory=")
-            directory = os.path.join(variables["inventory_dir"], "secrets")
+            directory = os.path.join(variables["inventory_dir"], ".secrets")
         kind, length = self.get_option("kind"), self.get_option("length")
         found = []
         for name in terms:
