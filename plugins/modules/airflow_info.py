@@ -10,10 +10,10 @@ module: airflow_info
 short_description: Tell what runs on a host, from which deployment, and whether it is healthy
 version_added: 1.0.0
 author:
-  - dataops.airflow contributors
+  - dataops.airflow contributors (!UNKNOWN)
 description:
-  - Reads the units of a host from systemd, what they run from the environment of their processes, and the health of each
-    component from what the component itself says.
+  - Reads the units of a host from systemd, what they run from the environment of their processes, and the health of
+    each component from what the component itself says.
 extends_documentation_fragment:
   - dataops.airflow.release
 attributes:
@@ -59,6 +59,10 @@ options:
     description: Directory of the deployments.
     type: path
     default: /opt/airflow
+  timeout:
+    description: Seconds to wait for all components to become healthy, as after a restart. By default they are looked at once.
+    type: int
+    default: 0
   queues:
     description: Celery queues whose waiting tasks are counted.
     type: list
@@ -126,10 +130,11 @@ queues:
 
 import json
 import os
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._health import HEALTH_ARGUMENTS, queue_depths, trouble
+from ..module_utils._health import HEALTH, queue_depths, trouble
 from ..module_utils._runner import RUNNER_ARGUMENTS, Runner
 from ..module_utils._units import SystemdError, show
 
@@ -171,21 +176,27 @@ def main():
                 required=True,
                 options=dict(
                     name=dict(type="str", required=True),
-                    health=dict(type="dict", options=HEALTH_ARGUMENTS),
+                    health=HEALTH,
                 ),
             ),
             root=dict(type="path", default="/opt/airflow"),
+            timeout=dict(type="int", default=0),
             queues=dict(type="list", elements="str", default=[]),
         ),
         supports_check_mode=True,
     )
     p = module.params
     runner = Runner(p["venv"], p["home"], p["config"], p["user"])
+    deadline = time.monotonic() + p["timeout"]
     try:
-        states = show([unit["name"] for unit in p["units"]])
+        while True:
+            states = show([unit["name"] for unit in p["units"]])
+            units = {unit["name"]: look(unit, states[unit["name"]], runner, p["root"]) for unit in p["units"]}
+            if time.monotonic() >= deadline or not any(unit["trouble"] for unit in units.values()):
+                break
+            time.sleep(2)
     except SystemdError as error:
         module.fail_json(msg=str(error))
-    units = {unit["name"]: look(unit, states[unit["name"]], runner, p["root"]) for unit in p["units"]}
     module.exit_json(changed=False, units=units, queues=queue_depths(p["queues"], runner) if p["queues"] else {})
 
 
