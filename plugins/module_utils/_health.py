@@ -22,10 +22,20 @@ HEALTH_ARGUMENTS = dict(
     job_type=dict(type="str"),
     worker=dict(type="str"),
 )
+HEALTH = dict(
+    type="dict",
+    options=HEALTH_ARGUMENTS,
+    required_if=[
+        ("kind", "api", ("port", "path")),
+        ("kind", "port", ("port",)),
+        ("kind", "job", ("job_type",)),
+        ("kind", "worker", ("worker",)),
+    ],
+)
 
 
-def trouble(health, state, runner, timeout=10):
-    """Why the component is not healthy; an empty text when it is.
+def trouble(health, state, runner, patience=0, timeout=10):
+    """Why the component is not healthy; an empty text when it is. It is given `patience` seconds to become it.
 
     `state` is what _units.show says of its unit: a heartbeat or an answer counts only from the process that runs now.
     """
@@ -34,9 +44,9 @@ def trouble(health, state, runner, timeout=10):
         return _port(health["port"], timeout)
     if kind == "api":
         return _api(health["port"], health["path"], timeout)
-    request = dict(health, config=runner.config, pid=state["pid"], started=state["started"], timeout=timeout)
+    request = dict(health, config=runner.config, pid=state["pid"], started=state["started"], patience=patience)
     try:
-        return runner.python(SOURCE, request, timeout=timeout + 20)["trouble"]
+        return runner.python(SOURCE, request, timeout=patience + timeout + 20)["trouble"]
     except RunnerError as error:
         return str(error)
 

@@ -8,22 +8,27 @@
 
 from __future__ import annotations
 
-SOURCE = r'''
-import configparser, datetime, os, shlex, socket, subprocess, time
+SOURCE = r"""
+import configparser, datetime, importlib, json, os, shlex, socket, subprocess, time
 
 
 def read(config, section, name):
     variable = "AIRFLOW__%s__%s" % (section.upper(), name.upper())
     if os.environ.get(variable):
         return os.environ[variable]
+    # Airflow's parser expands %, and nothing else of what is read here has one.
     if config.has_option(section, name):
-        return config.get(section, name)
+        return config.get(section, name).replace("%%", "%")
     if config.has_option(section, name + "_cmd"):
-        return subprocess.check_output(shlex.split(config.get(section, name + "_cmd"))).decode().strip()
+        command = config.get(section, name + "_cmd").replace("%%", "%")
+        return subprocess.check_output(shlex.split(command)).decode().strip()
     raise KeyError("[%s] %s is not in the configuration" % (section, name))
 
 
-def hostname():
+def hostname(config):
+    if config.has_option("core", "hostname_callable"):
+        module, name = config.get("core", "hostname_callable").rsplit(".", 1)
+        return getattr(importlib.import_module(module), name)()
     # As airflow.utils.net.getfqdn, without the cost of importing airflow.
     name = socket.gethostname()
     try:
@@ -39,15 +44,17 @@ def job(config):
     import sqlalchemy
     engine = sqlalchemy.create_engine(read(config, "database", "sql_alchemy_conn"))
     query = sqlalchemy.text(
-        "SELECT state, latest_heartbeat, start_date FROM job WHERE job_type = :type AND hostname = :host "
-        "ORDER BY start_date DESC"
+        "SELECT latest_heartbeat FROM job WHERE job_type = :type AND hostname = :host AND state = 'running' "
+        "ORDER BY latest_heartbeat DESC"
     )
     with engine.connect() as connection:
-        rows = connection.execute(query, {"type": REQUEST["job_type"], "host": hostname()}).fetchall()
-    for state, heartbeat, started in rows:
-        if state == "running" and epoch(started) >= REQUEST["started"] - 2:
+        rows = connection.execute(query, {"type": REQUEST["job_type"], "host": hostname(config)}).fetchall()
+    for (heartbeat,) in rows:
+        # The kernel tells when a process started in terms of today's clock. A row's start_date is in terms of the clock
+        # of then, which may have been set since; a heartbeat is never older than a few seconds.
+        if heartbeat is not None and epoch(heartbeat) > REQUEST["started"]:
             age = time.time() - epoch(heartbeat)
-            return "" if age < 30 else "its last heartbeat is %d seconds old" % age
+            return "" if abs(age) < 30 else "its last heartbeat is %d seconds old" % age
     return "it has sent no heartbeat since it started"
 
 
@@ -85,14 +92,18 @@ def queues(config):
     return depths
 
 
-import json
-
 try:
     config = configparser.ConfigParser(interpolation=None, strict=False)
     config.read(REQUEST["config"])
-    trouble = {"job": job, "worker": worker, "queues": queues}[REQUEST["kind"]](config)
+    ask = {"job": job, "worker": worker, "queues": queues}[REQUEST["kind"]]
+    trouble = ask(config)
+    # Waiting here is cheap; to start this program again costs more than all it does.
+    deadline = time.time() + REQUEST.get("patience", 0)
+    while REQUEST["kind"] != "queues" and trouble and time.time() < deadline:
+        time.sleep(1)
+        trouble = ask(config)
 except Exception as error:
     # The text of a driver's error may hold the address it was given, password included.
     trouble = "cannot ask about it: %s" % type(error).__name__
 print(json.dumps({"trouble": trouble}))
-'''
+"""

@@ -10,12 +10,15 @@ module: airflow_service
 short_description: Make the systemd units of a host run what is declared
 version_added: 1.0.0
 author:
-  - dataops.airflow contributors
+  - dataops.airflow contributors (!UNKNOWN)
 description:
   - Writes unit files, enables them, starts what does not run, and restarts what runs something else than declared.
-  - What a unit runs is read from the environment of its running process. No handler and no stamp file has to remember that a
-    restart is due, so an interrupted run loses none.
+  - What a unit runs is read from the environment of its running process. No handler and no stamp file has to remember
+    that a restart is due, so an interrupted run loses none.
   - A unit that was started is waited for until its component is healthy.
+  - A unit that is still stopping, such as a worker that finishes its tasks, is neither started nor restarted but by
+    O(restart=all). It is named in RV(stopping), and the next run sees to it.
+  - A unit that is masked is refused, as somebody keeps it from starting.
 attributes:
   check_mode:
     description: Can run in check mode and tell which units would be written, started, restarted or removed.
@@ -64,7 +67,9 @@ options:
             description: Name of the worker, of V(worker).
             type: str
   absent:
-    description: Units that must not be on this host. They are stopped, and their files removed.
+    description:
+      - Units that must not be on this host. They are stopped, and their files removed. Drop-ins of your own stay.
+      - A masked unit that does not run is left alone.
     type: list
     elements: str
     default: []
@@ -148,6 +153,12 @@ restarted:
   type: list
   elements: str
   sample: []
+stopping:
+  description: Units that are still stopping, and were left to it. A file of O(absent) is removed once its unit stopped.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 removed:
   description: Units that were, or in check mode would be, removed.
   returned: always
@@ -162,11 +173,13 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._health import HEALTH_ARGUMENTS, trouble
+from ..module_utils._health import HEALTH, trouble
 from ..module_utils._runner import Runner
 from ..module_utils._units import SystemdError, journal, show, systemctl
 
 DIRECTORY = "/etc/systemd/system"
+# Seconds for which the health of a unit is asked before its state is looked at again.
+PATIENCE = 10
 
 
 class Unhealthy(Exception):
@@ -178,6 +191,7 @@ class Unit:
 
     def __init__(self, name, content, health):
         self.name = name
+        self.declared = content
         self.digest = hashlib.sha256(content.encode()).hexdigest()[:12]
         self.content = content.replace("@digest@", self.digest)
         self.health = health
@@ -186,16 +200,16 @@ class Unit:
     def on_disk(self):
         """The text of the unit file on this host, empty when there is none."""
         try:
-            with open(self.path) as handle:
-                return handle.read()
+            with open(self.path, "rb") as handle:
+                return handle.read().decode(errors="replace")
         except OSError:
             return ""
 
     def write(self):
         """Puts the unit file in place."""
-        with open(self.path + ".new", "w") as handle:
+        with open(self.path + ".new", "wb") as handle:
             os.fchmod(handle.fileno(), 0o644)
-            handle.write(self.content)
+            handle.write(self.content.encode())
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(self.path + ".new", self.path)
@@ -209,19 +223,25 @@ class Host:
         self.p = module.params
         self.runner = Runner(self.p["venv"], self.p["home"], self.p["config"], self.p["user"])
         self.units = [Unit(unit["name"], unit["content"], unit["health"]) for unit in self.p["units"]]
-        self.result = dict(changed=False, stale=[], written=[], started=[], restarted=[], removed=[])
+        self.result = dict(changed=False, stale=[], written=[], started=[], restarted=[], removed=[], stopping=[])
         self.result["diff"] = []
 
     def converge(self):
         """Reads, compares, and unless in check mode applies."""
         states = self._states()
+        self._refuse(states)
         self._remove(states)
         self._write(states)
         enable = [unit for unit in self.units if not states[unit.name]["enabled"]]
-        start = [unit for unit in self.units if not self._runs(states[unit.name])]
-        stale = [unit for unit in self.units if unit not in start and states[unit.name]["unit_digest"] != unit.digest]
+        # Started now, it would come back although somebody stopped it, and after a run that was killed in a restart it
+        # comes back by itself.
+        stopping = [unit for unit in self.units if states[unit.name]["active"] == "deactivating"]
+        start = [unit for unit in self.units if unit not in stopping and not self._runs(states[unit.name])]
+        running = [unit for unit in self.units if unit not in start and unit not in stopping]
+        stale = [unit for unit in running if states[unit.name]["unit_digest"] != unit.digest]
         restart = {"none": [], "stale": stale, "all": [unit for unit in self.units if unit not in start]}
         restart = restart[self.p["restart"]]
+        self.result["stopping"] += [unit.name for unit in stopping if unit not in restart]
         self.result["started"] = [unit.name for unit in start]
         self.result["restarted"] = [unit.name for unit in restart]
         self.result["stale"] = [unit.name for unit in stale if unit not in restart or self.module.check_mode]
@@ -238,8 +258,10 @@ class Host:
             systemctl("start", "--no-block", unit.name + ".service")
         for unit in start:
             self._wait(unit, 0, self.p["timeout"])
+        # All at once: the other hosts carry on meanwhile, and a host is away for the time of its slowest unit only.
         for unit in restart:
             systemctl("restart", "--no-block", unit.name + ".service")
+        for unit in restart:
             self._wait(unit, states[unit.name]["pid"], self.p["timeout"] + self.p["stop_timeout"])
 
     @staticmethod
@@ -250,9 +272,24 @@ class Host:
     def _states(self):
         return show([unit.name for unit in self.units] + self.p["absent"])
 
+    def _refuse(self, states):
+        for unit in self.units:
+            if "Environment=AIRFLOW_UNIT_DIGEST=@digest@\n" not in unit.declared:
+                raise Unhealthy("the content of %s has no line Environment=AIRFLOW_UNIT_DIGEST=@digest@" % unit.name)
+            if states[unit.name]["masked"]:
+                raise Unhealthy(
+                    "%s is masked on this host, so somebody keeps it from starting: systemctl unmask %s, or take this "
+                    "host out of the group that runs it" % (unit.name, unit.name)
+                )
+
     def _remove(self, states):
-        gone = [name for name in self.p["absent"] if states[name]["exists"]]
-        self.result["removed"] = gone
+        gone = [
+            name
+            for name in self.p["absent"]
+            if states[name]["exists"]
+            and not (states[name]["masked"] and states[name]["active"] in ("inactive", "failed"))
+        ]
+        self.result["removed"] = list(gone)
         if not gone:
             return
         self.result["changed"] = True
@@ -262,10 +299,29 @@ class Host:
         if self.module.check_mode:
             return
         systemctl("disable", "--quiet", *[name + ".service" for name in gone])
-        systemctl("stop", *[name + ".service" for name in gone])
+        systemctl("stop", "--no-block", *[name + ".service" for name in gone])
         for name in gone:
-            os.unlink(os.path.join(DIRECTORY, name + ".service"))
+            if not self._stopped(name):
+                # Its file tells systemd how to stop it: the next run removes that.
+                self.result["removed"].remove(name)
+                self.result["stopping"].append(name)
+                continue
+            path = os.path.join(DIRECTORY, name + ".service")
+            if os.path.lexists(path) and not states[name]["masked"]:
+                os.unlink(path)
         systemctl("daemon-reload")
+
+    def _stopped(self, name):
+        deadline = time.monotonic() + self.p["stop_timeout"]
+        while True:
+            state = show([name])[name]
+            if state["active"] in ("inactive", "failed") and not state["job"]:
+                if state["active"] == "failed":
+                    systemctl("reset-failed", name + ".service")
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(1)
 
     def _write(self, states):
         different = [unit for unit in self.units if unit.on_disk() != unit.content]
@@ -289,15 +345,16 @@ class Host:
 
     def _wait(self, unit, old_pid, timeout):
         """Waits until the unit runs what is declared, in a new process, and is healthy."""
-        deadline = time.monotonic() + timeout
+        began = time.monotonic()
+        deadline = began + timeout
         why = "it did not start"
         while time.monotonic() < deadline:
             state = show([unit.name])[unit.name]
             if self._runs(state) and state["pid"] != old_pid and state["unit_digest"] == unit.digest:
-                why = trouble(unit.health, state, self.runner) if unit.health else ""
+                why = trouble(unit.health, state, self.runner, PATIENCE) if unit.health else ""
                 if not why:
                     return
-            elif state["active"] == "failed":
+            elif state["active"] == "failed" and not state["job"]:
                 why = "it failed"
                 break
             else:
@@ -305,7 +362,7 @@ class Host:
             time.sleep(1)
         raise Unhealthy(
             "%s is not healthy after %d seconds: %s. Its last words:\n%s"
-            % (unit.name, timeout, why, journal(unit.name))
+            % (unit.name, time.monotonic() - began, why, journal(unit.name))
         )
 
 
@@ -319,7 +376,7 @@ def main():
                 options=dict(
                     name=dict(type="str", required=True),
                     content=dict(type="str", required=True),
-                    health=dict(type="dict", options=HEALTH_ARGUMENTS),
+                    health=HEALTH,
                 ),
             ),
             absent=dict(type="list", elements="str", default=[]),
@@ -338,6 +395,8 @@ def main():
         host.converge()
     except (SystemdError, OSError, Unhealthy) as error:
         module.fail_json(msg=str(error), **host.result)
+    if host.result["stopping"]:
+        module.warn("still stopping, and left to it: %s" % ", ".join(host.result["stopping"]))
     module.exit_json(**host.result)
 
 
