@@ -10,7 +10,7 @@ from ansible.plugins.action import ActionBase
 
 
 class ActionModule(ActionBase):
-    """Runs the module of the same name, and compares the host's clock with the controller's on both ends of the call."""
+    """Runs the module of the same name, and compares the host's clock with the controller's around the call."""
 
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)

@@ -12,8 +12,8 @@ version_added: 1.0.0
 author:
   - dataops.airflow contributors (!UNKNOWN)
 description:
-  - Points the link C(current) at a deployment. The operator's command C(airflow) follows it; services name their deployment
-    themselves.
+  - Points the link C(current) at a deployment. The operator's command C(airflow) follows it; services name their
+    deployment themselves.
   - Removes old deployments, and the releases that no deployment is left of. What a live process was started from stays.
 attributes:
   check_mode:

@@ -60,7 +60,9 @@ options:
     type: path
     default: /opt/airflow
   timeout:
-    description: Seconds to wait for all components to become healthy, as after a restart. By default they are looked at once.
+    description:
+      - Seconds to wait for all components to become healthy, as after a restart.
+      - By default they are looked at once.
     type: int
     default: 0
   queues:

@@ -12,8 +12,8 @@ version_added: 1.0.0
 author:
   - dataops.airflow contributors (!UNKNOWN)
 description:
-  - Looks at the system, the interpreter, the disk, the ports, the clock and the network of a host, with nothing but what every
-    host has.
+  - Looks at the system, the interpreter, the disk, the ports, the clock and the network of a host, with nothing but
+    what every host has.
   - It never fails because of what it finds, but returns it, so that the problems of all hosts can be reported at once.
 attributes:
   check_mode:
@@ -97,7 +97,8 @@ options:
     default: []
   controller_time:
     description:
-      - Seconds since the epoch, on the controller, when the module was called. It is filled in by the action of the same name.
+      - Seconds since the epoch, on the controller, when the module was called.
+      - It is filled in by the action of the same name.
     type: float
   clock_bound:
     description: Seconds that the clocks of host and controller may differ.
@@ -229,7 +230,10 @@ def check_servers(p):
         try:
             socket.create_connection((server["host"], server["port"]), timeout=p["timeout"]).close()
         except socket.gaierror:
-            yield "%s: the name %s does not resolve: correct it, or add it to DNS" % (server["variable"], server["host"])
+            yield "%s: the name %s does not resolve: correct it, or add it to DNS" % (
+                server["variable"],
+                server["host"],
+            )
         except OSError as error:
             yield "%s: nothing answers on %s port %s (%s): start it, or open the way to it" % (
                 server["variable"],

@@ -12,8 +12,8 @@ version_added: 1.0.0
 author:
   - dataops.airflow contributors (!UNKNOWN)
 description:
-  - Looks at variables only, on the controller. It never fails because of what it finds, but returns it, so that the problems of
-    all hosts can be reported at once.
+  - Looks at variables only, on the controller. It never fails because of what it finds, but returns it, so that the
+    problems of all hosts can be reported at once.
   - It is used by the role P(dataops.airflow.airflow_preflight#role), which gives it what it looks at.
 attributes:
   check_mode:

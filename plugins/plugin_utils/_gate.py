@@ -14,6 +14,7 @@ import difflib
 import json
 import re
 from urllib.parse import urlsplit
+
 from zoneinfo import available_timezones
 
 from ._deployment import known_options
@@ -158,7 +159,10 @@ def _timeouts(declared, _release):
     visibility, stop = declared["visibility_timeout"], declared["worker_stop_timeout"]
     if visibility > stop:
         return []
-    what = "a task may run %d s while its worker stops, and the broker hands it out again after %d s" % (stop, visibility)
+    what = "a task may run %d s while its worker stops, and the broker hands it out again after %d s" % (
+        stop,
+        visibility,
+    )
     fix = "set airflow_visibility_timeout above airflow_worker_stop_timeout"
     return [("airflow_visibility_timeout", what, fix)]
 

@@ -34,7 +34,9 @@ def address(node):
 
 @pytest.fixture(scope="module")
 def password():
-    return (pathlib.Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent / ".secrets" / "admin_password").read_text().strip()
+    return (
+        (pathlib.Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent / ".secrets" / "admin_password").read_text().strip()
+    )
 
 
 class Api:
