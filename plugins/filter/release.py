@@ -7,7 +7,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils._releases import UnknownRelease, release
-from ..plugin_utils._deployment import build, digest, merge
+from ..plugin_utils._deployment import InvalidOptions, build, digest, merge
 
 
 def release_filter(version):
@@ -16,6 +16,14 @@ def release_filter(version):
         return release(version)
     except UnknownRelease as error:
         raise AnsibleFilterError("airflow_version: %s" % error) from error
+
+
+def deployment_filter(*arguments):
+    """The deployment that the variables of a cluster make."""
+    try:
+        return build(*arguments)
+    except InvalidOptions as error:
+        raise AnsibleFilterError("airflow_options: %s" % error) from error
 
 
 def status_table(hosts, database):
@@ -30,7 +38,8 @@ def status_table(hosts, database):
         for name, unit in sorted((info.get("units") or {}).items()):
             state = "healthy" if unit["state"] == "active" and not unit["trouble"] else unit["state"]
             cells = [state, unit["version"], unit["deployment"], unit["restarts"], unit["trouble"]]
-            rows.append([host["inventory_hostname"], name] + [str(cell) if cell is not None else "-" for cell in cells])
+            cells = ["-" if cell is None else " ".join(str(cell).split()) for cell in cells]
+            rows.append([host["inventory_hostname"], name] + cells)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     revisions = ["%s %s" % item for item in sorted((database.get("before") or {}).items())]
@@ -88,7 +97,7 @@ class FilterModule:
             "release": release_filter,
             "digest": digest,
             "merge_options": merge,
-            "deployment": build,
+            "deployment": deployment_filter,
             "refusals": refusals,
             "worker_name": worker_name,
             "address": address,

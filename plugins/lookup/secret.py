@@ -9,10 +9,10 @@ name: secret
 short_description: A secret kept beside the inventory, generated the first time it is asked for
 version_added: 1.0.0
 author:
-  - dataops.airflow contributors
+  - dataops.airflow contributors (!UNKNOWN)
 description:
-  - Reads the file O(_terms) in O(directory) on the controller. When it is not there, a secret is generated and written, readable
-    by its owner alone.
+  - Reads the file O(_terms) in O(directory) on the controller. When it is not there, a secret is generated and written,
+    readable by its owner alone. A file that was encrypted with C(ansible-vault) is decrypted.
   - In check mode nothing is written, and a missing secret is given a stand-in that no host ever sees.
 options:
   _terms:
@@ -56,6 +56,7 @@ import re
 import secrets
 import stat
 import string
+import tempfile
 
 from ansible.errors import AnsibleError, AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
@@ -80,8 +81,7 @@ def stand_in(name, kind, length):
 def keep(path, secret):
     """Writes the secret unless somebody else just did; returns the one that is kept."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    aside = "%s.%d.new" % (path, os.getpid())
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor, aside = tempfile.mkstemp(prefix=".new-", dir=os.path.dirname(path))
     try:
         with os.fdopen(descriptor, "w") as handle:
             handle.write(secret + "\n")
@@ -96,17 +96,21 @@ def keep(path, secret):
     return read(path)
 
 
-def read(path):
+def read(path, decrypt=None):
     """The secret in a file, None when there is no file."""
     try:
-        with open(path) as handle:
-            if stat.S_IMODE(os.fstat(handle.fileno()).st_mode) & 0o077:
-                raise AnsibleLookupError("%s can be read by others: chmod 600 %s" % (path, path))
+        with open(path, encoding="utf-8") as handle:
             secret = handle.read().strip()
+            if secret.startswith("$ANSIBLE_VAULT;") and decrypt:
+                secret = decrypt(path).strip()
+            elif stat.S_IMODE(os.fstat(handle.fileno()).st_mode) & 0o077:
+                raise AnsibleLookupError("%s can be read by others: chmod 600 %s" % (path, path))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise AnsibleError("cannot read the secret %s: %s" % (path, error.strerror)) from error
+    except UnicodeDecodeError as error:
+        raise AnsibleLookupError("%s is no text" % path) from error
     if not secret:
         raise AnsibleLookupError("%s is empty: write the secret into it, or remove the file" % path)
     return secret
@@ -116,6 +120,7 @@ class LookupModule(LookupBase):
     """See DOCUMENTATION."""
 
     def run(self, terms, variables=None, **kwargs):
+        variables = variables or {}
         self.set_options(var_options=variables, direct=kwargs)
         directory = self.get_option("directory")
         if not directory:
@@ -128,8 +133,11 @@ class LookupModule(LookupBase):
             if not re.match(r"^[A-Za-z0-9_.-]+$", name) or name.startswith("."):
                 raise AnsibleLookupError("%r is not the name of a secret" % name)
             path = os.path.join(directory, name)
-            secret = read(path)
+            secret = read(path, self._loader.get_text_file_contents if self._loader else None)
             if secret is None and variables.get("ansible_check_mode"):
                 secret = stand_in(name, kind, length)
-            found.append(secret or keep(path, generate(kind, length)))
+            try:
+                found.append(secret or keep(path, generate(kind, length)))
+            except OSError as error:
+                raise AnsibleError("cannot write the secret %s: %s" % (path, error.strerror)) from error
         return found

@@ -104,7 +104,7 @@ def supported():
 
 def release(version):
     """The facts of Airflow `version`."""
-    if not re.match(r"^\d+\.\d+\.\d+$", str(version)):
+    if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", str(version)):
         raise UnknownRelease("%r is not a full Airflow version such as 3.3.2" % (version,))
     for entry in _RELEASES:
         if str(version).startswith(entry["series"] + "."):

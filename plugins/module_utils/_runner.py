@@ -85,10 +85,13 @@ class Runner:
         The request reaches the program as its standard input, never as an argument: other users read arguments.
         """
         interpreter = os.path.join(self.venv, "bin", "python")
-        program = "import sys, json\nREQUEST = json.loads(sys.stdin.readline())\nexec(compile(sys.stdin.read(), 'dataops.airflow', 'exec'))"
-        finished = self.run(
-            [interpreter, "-I", "-c", program], data=json.dumps(request) + "\n" + source, timeout=timeout
+        program = (
+            "import sys, json\n"
+            "REQUEST = json.loads(sys.stdin.readline())\n"
+            "exec(compile(sys.stdin.read(), 'dataops.airflow', 'exec'))"
         )
+        data = json.dumps(request) + "\n" + source
+        finished = self.run([interpreter, "-I", "-c", program], data=data, timeout=timeout)
         last = finished.stdout.strip().rsplit("\n", 1)[-1]
         try:
             return json.loads(last)
@@ -110,7 +113,8 @@ class Runner:
                 stdin=subprocess.PIPE if data is not None else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                universal_newlines=True,
+                encoding="utf-8",
+                errors="replace",
                 start_new_session=True,
                 preexec_fn=self._become(),
             )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-_PROPERTIES = "Id,LoadState,ActiveState,SubState,MainPID,UnitFileState,NeedDaemonReload,NRestarts"
+_PROPERTIES = "Id,LoadState,ActiveState,SubState,MainPID,UnitFileState,NeedDaemonReload,NRestarts,Job"
 
 
 class SystemdError(Exception):
@@ -26,9 +26,9 @@ def systemctl(*arguments):
             argv,
             env=dict(os.environ, LANG="C.UTF-8", LC_ALL="C.UTF-8"),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            universal_newlines=True,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
     except OSError as error:
@@ -43,16 +43,25 @@ def show(names):
     if not names:
         return {}
     output = systemctl("show", "--property", _PROPERTIES, *[name + ".service" for name in names])
+    # One block a name, in the order of the names: the Id in it differs where a name is an alias.
+    blocks = output.strip().split("\n\n")
+    if len(blocks) != len(names):
+        raise SystemdError("systemctl told of %d units when asked about %s" % (len(blocks), ", ".join(names)))
     states = {}
-    for name, block in zip(names, output.strip().split("\n\n")):
+    for name, block in zip(names, blocks):
         found = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         pid = int(found.get("MainPID") or 0)
         environment = process_environment(pid)
+        active = found.get("ActiveState")
         states[name] = {
-            "exists": found.get("LoadState") != "not-found",
-            "active": found.get("ActiveState"),
+            # A unit outlives its file for as long as it runs.
+            "exists": found.get("LoadState") != "not-found" or active not in ("inactive", "failed"),
+            "masked": found.get("LoadState") == "masked",
+            "active": active,
             "sub": found.get("SubState"),
-            "enabled": found.get("UnitFileState") == "enabled",
+            # A static unit says of itself that there is nothing to enable.
+            "enabled": found.get("UnitFileState") in ("enabled", "static"),
+            "job": bool(found.get("Job")),
             "needs_reload": found.get("NeedDaemonReload") == "yes",
             "restarts": int(found.get("NRestarts") or 0),
             "pid": pid,
@@ -70,6 +79,11 @@ def process_environment(pid):
     try:
         with open("/proc/%d/environ" % pid, "rb") as handle:
             content = handle.read()
+    except PermissionError as error:
+        # Without it every unit would look as if it ran something else than declared.
+        raise SystemdError(
+            "cannot read the environment of process %d: this needs root, in a container with CAP_SYS_PTRACE" % pid
+        ) from error
     except OSError:
         return {}
     pairs = (entry.split(b"=", 1) for entry in content.split(b"\0") if b"=" in entry)
@@ -92,11 +106,14 @@ def process_started(pid):
 
 def journal(name, lines=30):
     """The last lines a unit logged."""
-    finished = subprocess.run(
-        ["journalctl", "--no-pager", "--quiet", "--output", "cat", "--unit", name, "--lines", str(lines)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        check=False,
-    )
+    try:
+        finished = subprocess.run(
+            ["journalctl", "--no-pager", "--quiet", "--output", "cat", "--unit", name, "--lines", str(lines)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+    except OSError as error:
+        return "cannot run journalctl: %s" % error
     return finished.stdout.decode("utf-8", "replace").strip()

@@ -10,13 +10,13 @@ module: airflow_deployment
 short_description: Write the configuration of an Airflow deployment beside the running one
 version_added: 1.0.0
 author:
-  - dataops.airflow contributors
+  - dataops.airflow contributors (!UNKNOWN)
 description:
-  - A deployment is a directory named by the digest of what it holds. It contains C(airflow.cfg), which has no secret in it, an
-    C(environment) file for systemd, the secrets as files that only root and the Airflow group can read, and C(release), a link
-    to the virtual environment.
-  - A new deployment is written aside and then renamed, so it is whole or not there. A deployment that was tampered with is put
-    right.
+  - A deployment is a directory named by the digest of what it holds. It contains C(airflow.cfg), which has no secret in
+    it, an C(environment) file for systemd, the secrets as files that only root and the Airflow group can read, and
+    C(release), a link to the virtual environment.
+  - A new deployment is written aside and then renamed, so it is whole or not there. A deployment that was tampered with
+    is put right.
 attributes:
   check_mode:
     description: Can run in check mode and tell what would change, without writing.
@@ -48,7 +48,8 @@ options:
     type: str
     required: true
   environment:
-    description: Variables every process of the deployment gets.
+    description:
+      - Variables every process of the deployment gets. They are shown in diffs, so they are no place for secrets.
     type: dict
     default: {}
   secrets:
@@ -90,6 +91,8 @@ repaired:
   sample: [airflow.cfg]
 """
 
+import contextlib
+import fcntl
 import grp
 import json
 import os
@@ -106,6 +109,10 @@ class Deployment:
         self.path = parameters["path"]
         self.release = parameters["release"]
         self.group = parameters["group"]
+        try:
+            self.gid = grp.getgrnam(self.group).gr_gid
+        except KeyError:
+            self.gid = None
         environment = "".join(
             "%s=%s\n" % (name, quoted(value)) for name, value in sorted(parameters["environment"].items())
         )
@@ -126,12 +133,13 @@ class Deployment:
 
     def wrong(self):
         """Names of what is not as it should be; everything, when there is no such deployment."""
-        names = [name for name in sorted(self.files) if not self._right(name)]
+        names = [] if has_mode(self.path, 0o755) else ["."]
+        names += [name for name in sorted(self.files) if not self._right(name)]
         if self._link() != self.release:
             names.append("release")
         secrets = os.path.join(self.path, "secrets")
         names += ["secrets/" + name for name in listed(secrets) if "secrets/" + name not in self.files]
-        if not has_mode(secrets, 0o750):
+        if not has_mode(secrets, 0o750, self.gid):
             names.append("secrets")
         return names
 
@@ -144,51 +152,84 @@ class Deployment:
     def _right(self, name):
         content, mode = self.files[name]
         path = os.path.join(self.path, name)
-        return has_mode(path, mode) and read(path) == content
+        return has_mode(path, mode, self.gid) and read(path) == content
+
+    @contextlib.contextmanager
+    def alone(self):
+        """Keeps other runs on this host from writing the same files at the same time."""
+        if self.gid is None:
+            raise OSError("there is no group %s on this host" % self.group)
+        parent = os.path.dirname(self.path)
+        # Whatever the caller's umask is: the Airflow user has to get through.
+        os.umask(0o022)
+        os.makedirs(parent, exist_ok=True)
+        with open(os.path.join(parent, ".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def write(self, names):
         """Writes the deployment, or of an existing one only what `names` says."""
-        gid = grp.getgrnam(self.group).gr_gid
         if os.path.isdir(self.path):
-            self._fill(self.path, names, gid)
+            self._fill(self.path, names)
             return
+        parent = os.path.dirname(self.path)
+        for name in listed(parent):
+            # Left by a run that was killed, perhaps of another deployment.
+            if name.endswith(".new"):
+                discard(os.path.join(parent, name))
         aside = self.path + ".new"
-        shutil.rmtree(aside, ignore_errors=True)
-        os.makedirs(aside, mode=0o755)
-        self._fill(aside, names, gid)
+        os.mkdir(aside)
+        self._fill(aside, names)
         os.sync()
         os.rename(aside, self.path)
 
-    def _fill(self, directory, names, gid):
+    def _fill(self, directory, names):
+        own(directory, 0o755, 0)
         secrets = os.path.join(directory, "secrets")
+        if os.path.islink(secrets) or not os.path.isdir(secrets):
+            discard(secrets)
         os.makedirs(secrets, mode=0o750, exist_ok=True)
-        os.chmod(secrets, 0o750)
-        os.chown(secrets, 0, gid)
+        own(secrets, 0o750, self.gid)
         for name in names:
             path = os.path.join(directory, name)
             if name == "release":
                 replace(path, lambda new: os.symlink(self.release, new))
             elif name in self.files:
                 content, mode = self.files[name]
-                replace(path, lambda new, content=content, mode=mode: put(new, content, mode, gid))
-            elif name != "secrets":
-                os.unlink(path)
+                replace(path, lambda new, content=content, mode=mode: put(new, content, mode, self.gid))
+            elif name not in (".", "secrets"):
+                discard(path)
 
 
 def replace(path, make):
     """Puts what `make` makes in the place of `path` in one step."""
     new = path + ".new"
-    if os.path.lexists(new):
-        os.unlink(new)
+    discard(new)
     make(new)
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
     os.replace(new, path)
+
+
+def discard(path):
+    """Removes a file, a link or a directory; an earlier step may have done it."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def own(path, mode, gid):
+    """Makes a directory root's and `gid`'s, with this mode."""
+    os.chown(path, 0, gid)
+    os.chmod(path, mode)
 
 
 def put(path, content, mode, gid):
     """Writes a file that was never readable by more users than in the end."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as handle:
-        handle.write(content)
+    with os.fdopen(descriptor, "wb") as handle:
+        handle.write(content.encode())
         handle.flush()
         os.fchown(descriptor, 0, gid)
         os.fchmod(descriptor, mode)
@@ -200,20 +241,20 @@ def quoted(value):
     return '"%s"' % str(value).replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("`", "\\`")
 
 
-def has_mode(path, mode):
-    """Whether the file or directory is root's and has this mode."""
+def has_mode(path, mode, gid=None):
+    """Whether the file or directory is root's, and the group's if one is given, and has this mode."""
     try:
         found = os.lstat(path)
     except OSError:
         return False
-    return found.st_uid == 0 and stat.S_IMODE(found.st_mode) == mode
+    return found.st_uid == 0 and gid in (None, found.st_gid) and stat.S_IMODE(found.st_mode) == mode
 
 
 def read(path):
     """The text of a file, or None."""
     try:
-        with open(path) as handle:
-            return handle.read()
+        with open(path, "rb") as handle:
+            return handle.read().decode(errors="replace")
     except OSError:
         return None
 
@@ -261,29 +302,26 @@ def main():
         if wrong:
             shown = deployment.path if exists else os.path.realpath(parameters["current"])
             try:
-                manifest = json.loads(read(os.path.join(shown, "manifest.json")) or "{}")
-            except ValueError:
-                manifest = {}
+                fingerprints = dict(json.loads(read(os.path.join(shown, "manifest.json")) or "")["fingerprints"])
+            except (KeyError, TypeError, ValueError):
+                fingerprints = {}
             before = described(
                 read(os.path.join(shown, "airflow.cfg")),
                 read(os.path.join(shown, "environment")),
-                manifest.get("fingerprints"),
+                fingerprints,
             )
-            after = described(
-                parameters["config"], deployment.files["environment"][0], parameters["fingerprints"]
-            )
+            after = described(parameters["config"], deployment.files["environment"][0], parameters["fingerprints"])
             # The deployment's own path is in its airflow.cfg: shown as what changed, it would hide what did.
             before = before.replace(os.path.realpath(shown), "<deployment>")
             after = after.replace(deployment.path, "<deployment>")
-            result["diff"] = dict(
-                before=before, after=after, before_header=shown, after_header=deployment.path
-            )
+            result["diff"] = dict(before=before, after=after, before_header=shown, after_header=deployment.path)
         if wrong and not module.check_mode:
-            deployment.write(wrong)
-            left = deployment.wrong()
+            with deployment.alone():
+                deployment.write(deployment.wrong())
+                left = deployment.wrong()
             if left:
                 module.fail_json(msg="%s still differs after it was written: %s" % (deployment.path, ", ".join(left)))
-    except (OSError, KeyError) as error:
+    except OSError as error:
         module.fail_json(msg="cannot write %s: %s" % (deployment.path, error))
     module.exit_json(**result)
 

@@ -10,12 +10,12 @@ module: airflow_release
 short_description: Build an immutable virtual environment of one Airflow release
 version_added: 1.0.0
 author:
-  - dataops.airflow contributors
+  - dataops.airflow contributors (!UNKNOWN)
 description:
-  - Builds a virtual environment at its final path, compiles its bytecode, and writes a completion marker last. A build that
-    was killed leaves no marker, and is started over by the next run.
-  - A complete environment is never touched again. Another version, another set of packages or another interpreter is another
-    O(path).
+  - Builds a virtual environment at its final path, compiles its bytecode, and writes a completion marker last. A build
+    that was killed leaves no marker, and is started over by the next run.
+  - A complete environment is never touched again. Another version, another set of packages or another interpreter is
+    another O(path). A directory that this module did not make is never removed.
   - Two runs at once on one host build one after the other; the second finds the work done.
 attributes:
   check_mode:
@@ -34,18 +34,22 @@ options:
     type: path
     default: /usr/bin/python3
   requirements:
-    description: Requirements as pip spells them, each pinned to one version or constrained by O(lock) or O(constraints_url).
+    description:
+      - Requirements as pip spells them, each pinned to one version or constrained by O(lock) or O(constraints_url).
     type: list
     elements: str
     required: true
   lock:
     description:
-      - Text of a requirements file that pins every package and its hashes. Packages are then refused unless their hashes agree.
-      - One of O(lock) and O(constraints_url) is required. An Airflow release installed without either does not stay working,
-        as its dependencies move on without it.
+      - Text of a requirements file that pins every package and its hashes. Packages are then refused unless their
+        hashes agree.
+      - One of O(lock) and O(constraints_url) is required. An Airflow release installed without either does not stay
+        working, as its dependencies move on without it.
     type: str
   constraints_url:
-    description: Address of a constraints file; C({python}) in it becomes the interpreter's version, such as V(3.11).
+    description:
+      - Address of a constraints file; C({python}) in it becomes the interpreter's version, such as V(3.11).
+      - It is an argument of the installer, which other users can read while it runs, so it is no place for credentials.
     type: str
   installer:
     description:
@@ -62,7 +66,8 @@ options:
     description: Text of a requirements file that pins C(uv) and its hashes. Required by O(installer=uv).
     type: str
   index_url:
-    description: Package index to use in place of the installer's default. It may hold credentials, and is shown nowhere.
+    description:
+      - Package index to use in place of the installer's default. It may hold credentials, and is shown nowhere.
     type: str
   extra_index_urls:
     description: Further package indexes. They may hold credentials, and are shown nowhere.
@@ -70,7 +75,9 @@ options:
     elements: str
     default: []
   find_links:
-    description: Directories or pages of packages, such as a wheelhouse on the host.
+    description:
+      - Directories or pages of packages, such as a wheelhouse on the host. They are searched beside the package index.
+      - They are arguments of the installer, which other users can read while it runs, so no place for credentials.
     type: list
     elements: str
     default: []
@@ -78,7 +85,7 @@ options:
     description: Directory where the installer keeps downloads between builds. The installer's default unless given.
     type: path
   timeout:
-    description: Seconds each step of a build may take.
+    description: Seconds each step of a build may take, and seconds to wait for another build on this host.
     type: int
     default: 1800
 """
@@ -107,12 +114,14 @@ seconds:
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import tempfile
 import time
+from urllib.parse import unquote, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -130,10 +139,14 @@ class Release:
         self.p = parameters
         self.path = parameters["path"]
         self.marker = os.path.join(self.path, MARKER)
+        self.lock = None
 
     def identity(self):
         """What the environment was built from."""
-        return {name: self.p[name] for name in ("python", "requirements", "installer")}
+        identity = {name: self.p[name] for name in ("python", "requirements", "installer")}
+        if self.p["lock"]:
+            identity["lock"] = hashlib.sha256(self.p["lock"].encode()).hexdigest()
+        return identity
 
     def complete(self):
         """Whether the environment is there, whole, and built from what is asked for."""
@@ -142,17 +155,31 @@ class Release:
                 found = json.load(handle)
         except (OSError, ValueError):
             return False
-        if found != self.identity():
+        different = [name for name, value in sorted(self.identity().items()) if found.get(name, value) != value]
+        if different:
             raise Failed(
-                "%s holds an environment built from %s; a release is immutable: choose another path"
-                % (self.path, json.dumps(found, sort_keys=True))
+                "%s holds an environment built from another %s: %s; a release is immutable: choose another path"
+                % (self.path, " and ".join(different), json.dumps(found, sort_keys=True))
             )
         return True
 
+    def wait(self, lock):
+        """Waits until no other build runs on this host."""
+        deadline = time.monotonic() + self.p["timeout"]
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise Failed("another build holds %s for %s seconds" % (lock.name, self.p["timeout"])) from error
+                time.sleep(0.2)
+            else:
+                self.lock = lock
+                return
+
     def build(self):
         """Builds the environment from nothing."""
-        if os.path.exists(self.path):
-            shutil.rmtree(self.path)
+        vacate(self.path)
         try:
             with tempfile.TemporaryDirectory(prefix="airflow-release-") as scratch:
                 if self.p["installer"] == "uv":
@@ -161,6 +188,8 @@ class Release:
                     self._install_with_pip(scratch)
         except Failed:
             shutil.rmtree(self.path, ignore_errors=True)
+            if not os.path.lexists(self.path):
+                os.unlink(begun(self.path))
             raise
         self._seal()
 
@@ -182,20 +211,22 @@ class Release:
         kept = os.path.join(self.p["uv_path"], MARKER)
         try:
             with open(kept) as handle:
-                if handle.read() == self.p["uv_lock"]:
+                if handle.read() == self.p["uv_lock"] and os.access(uv, os.X_OK):
                     return uv
         except OSError:
             pass
-        shutil.rmtree(self.p["uv_path"], ignore_errors=True)
+        vacate(self.p["uv_path"])
         # The distribution's own interpreter: it outlives any that the release was pointed at.
         python = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else self.p["python"]
         self._run([python, "-m", "venv", self.p["uv_path"]])
         pip = os.path.join(self.p["uv_path"], "bin", "pip")
         self._run(
             [pip, "--quiet", "--disable-pip-version-check", "--no-input"]
-            + ["install", "--require-hashes", "--only-binary", ":all:", "--requirement", lock]
+            + ["install", "--require-hashes", "--only-binary", ":all:"]
+            + self._links()
+            + ["--requirement", lock]
         )
-        write(kept, self.p["uv_lock"])
+        finish(self.p["uv_path"], self.p["uv_lock"])
         return uv
 
     def _wanted(self, scratch):
@@ -207,8 +238,10 @@ class Release:
         else:
             hashes = []
             constraints = self.p["constraints_url"].replace("{python}", self._python_version())
-        links = [part for link in self.p["find_links"] for part in ("--find-links", link)]
-        return hashes + links + ["--constraint", constraints, "--requirement", requirements]
+        return hashes + self._links() + ["--constraint", constraints, "--requirement", requirements]
+
+    def _links(self):
+        return [part for link in self.p["find_links"] for part in ("--find-links", link)]
 
     def _python_version(self):
         program = "import sys; print('%d.%d' % sys.version_info[:2])"
@@ -217,12 +250,12 @@ class Release:
     def _seal(self):
         """Marks the environment as whole, after everything in it is on disk."""
         os.sync()
-        write(self.marker, json.dumps(self.identity(), indent=2, sort_keys=True) + "\n")
+        finish(self.path, json.dumps(self.identity(), indent=2, sort_keys=True) + "\n")
 
     @staticmethod
     def _write(directory, name, content):
         path = os.path.join(directory, name)
-        with open(path, "w") as handle:
+        with open(path, "w", encoding="utf-8") as handle:
             handle.write(content)
         return path
 
@@ -231,10 +264,14 @@ class Release:
             finished = subprocess.run(
                 argv,
                 env=self._environment(),
+                # Python's `-m` and uv both look for modules and settings in the directory they start in.
+                cwd="/",
+                # When the module is killed its installer lives on: the next run has to wait for that one too.
+                pass_fds=[self.lock.fileno()] if self.lock else [],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                universal_newlines=True,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
                 timeout=self.p["timeout"],
                 check=False,
             )
@@ -264,19 +301,41 @@ class Release:
         return environment
 
     def _masked(self, text):
-        for secret in [self.p["index_url"]] + self.p["extra_index_urls"]:
-            if secret:
-                text = text.replace(secret, "********")
+        for url in [self.p["index_url"]] + self.p["extra_index_urls"]:
+            password = urlsplit(url or "").password
+            # An installer names pages below the address, and may spell the address anew.
+            for secret in (url, password, unquote(password or "")):
+                if secret:
+                    text = text.replace(secret, "********")
         return text
 
 
-def write(path, content):
-    """Writes a file so that it is either whole or not there."""
-    with open(path + ".new", "w") as handle:
+def begun(path):
+    """The file that says that a build of this module's is, or was when it was killed, under way at `path`."""
+    return path.rstrip("/") + ".building"
+
+
+def vacate(path):
+    """Makes room for a build, and removes nothing but what an earlier build left."""
+    ours = os.path.exists(begun(path)) or os.path.exists(os.path.join(path, MARKER))
+    if os.path.lexists(path) and not ours and not (os.path.isdir(path) and not os.listdir(path)):
+        raise Failed("%s is there, and no build of this module's: remove it, or choose another path" % path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(begun(path), "w"):
+        pass
+    if os.path.lexists(path):
+        shutil.rmtree(path)
+
+
+def finish(path, content):
+    """Writes the completion marker of a build, so that it is either whole or not there."""
+    marker = os.path.join(path, MARKER)
+    with open(marker + ".new", "w", encoding="utf-8") as handle:
         handle.write(content)
         handle.flush()
         os.fsync(handle.fileno())
-    os.replace(path + ".new", path)
+    os.replace(marker + ".new", marker)
+    os.unlink(begun(path))
 
 
 def main():
@@ -313,7 +372,7 @@ def main():
         parent = os.path.dirname(release.path)
         os.makedirs(parent, exist_ok=True)
         with open(os.path.join(parent, ".lock"), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            release.wait(lock)
             if release.complete():
                 module.exit_json(changed=False, path=release.path)
             release.build()

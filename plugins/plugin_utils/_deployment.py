@@ -12,6 +12,8 @@ import hashlib
 import hmac
 import importlib
 import json
+import re
+import shlex
 
 DIGEST_LENGTH = 12
 
@@ -43,6 +45,10 @@ def as_text(value):
 
 def escape(text):
     """Airflow's parser expands %, and continues a value on indented lines."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    for line in text.split("\n")[1:]:
+        if line.strip().startswith(("#", ";")):
+            raise InvalidOptions("a line of a value begins with %s: airflow.cfg has comments there" % line.strip()[0])
     return text.replace("%", "%%").replace("\n", "\n    ")
 
 
@@ -65,6 +71,9 @@ def split_secrets(release, options):
     public, secret = {}, {}
     for section, content in options.items():
         for name, value in content.items():
+            if not re.fullmatch(r"[a-z0-9_.]+", name):
+                # The parser reads any case: a secret under another spelling of its name would be shown.
+                raise InvalidOptions("[%s] %s: the name of an option is made of a-z, 0-9, _ and ." % (section, name))
             side = secret if (section, name) in sensitive else public
             side.setdefault(section, {})[name] = as_text(value)
     return public, secret
@@ -85,7 +94,7 @@ def render(public, secrets, path):
         lines += ["", "[%s]" % section]
         content = {name: escape(value) for name, value in public.get(section, {}).items()}
         for name in secrets.get(section, {}):
-            content[name + "_cmd"] = "cat %s/secrets/%s.%s" % (path, section, name)
+            content[name + "_cmd"] = escape("cat " + shlex.quote("%s/secrets/%s.%s" % (path, section, name)))
         lines += ["%s = %s" % item for item in sorted(content.items())]
     return "\n".join(lines) + "\n"
 
@@ -96,7 +105,9 @@ def build(release, release_path, root, options, environment):
     secrets = {
         "%s.%s" % (section, name): value for section, content in secret.items() for name, value in content.items()
     }
-    prints = fingerprints(secrets, secrets.get(".".join(release["secrets"]["fernet_key"]), ""))
+    # All together where there is no key among them: a hash keyed by nothing would tell a weak password.
+    key = secrets.get(".".join(release["secrets"]["fernet_key"])) or json.dumps(secrets, sort_keys=True)
+    prints = fingerprints(secrets, key)
     environment = {name: str(value) for name, value in sorted((environment or {}).items())}
     name = digest([release_path, render(public, secret, ""), environment, prints])
     path = "%s/deployments/%s" % (root, name)
