@@ -446,8 +446,8 @@ def refuse(module, others):
     if answer.get("state") == "behind":
         module.fail_json(
             msg="The database has to be migrated, and processes of another release still run: {}. They would be left "
-            "with a schema they do not know. Nothing was migrated. Back up the database, stop the services on every host "
-            "(systemctl stop 'airflow-*'), and run again".format(", ".join(sorted(others)))
+            "with a schema they do not know. Nothing was migrated. Back up the database, stop the services on every "
+            "host (systemctl stop 'airflow-*'), and run again".format(", ".join(sorted(others)))
         )
 
 
