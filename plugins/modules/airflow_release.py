@@ -117,6 +117,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -202,7 +203,24 @@ class Release:
     def _install_with_pip(self, scratch):
         self._run([self.p["python"], "-m", "venv", self.path])
         pip = [os.path.join(self.path, "bin", "pip"), "--quiet", "--disable-pip-version-check", "--no-input"]
-        self._run(pip + ["install"] + self._wanted(scratch))
+        if not self.p["lock"]:
+            self._run(pip + ["install"] + self._wanted(scratch))
+            return
+        # pip takes no hashes from constraints: it is asked what it would install, and then given just that with hashes.
+        locked = entries(self.p["lock"])
+        requirements = self._write(scratch, "requirements.txt", "\n".join(self.p["requirements"]) + "\n")
+        pins = "".join(re.sub(r"(\\\n)?\s*--hash=\S+", "", text) for texts in locked.values() for text in texts)
+        constraints = ["--constraint", self._write(scratch, "pins.txt", pins)]
+        report = os.path.join(scratch, "report.json")
+        plan = ["install", "--dry-run", "--report", report] + self._links() + constraints
+        self._run(pip + plan + ["--requirement", requirements])
+        with open(report, encoding="utf-8") as handle:
+            names = [canonical(item["metadata"]["name"]) for item in json.load(handle)["install"]]
+        missing = [name for name in names if name not in locked]
+        if missing:
+            raise Failed("the lock does not pin %s" % ", ".join(missing))
+        chosen = self._write(scratch, "chosen.txt", "".join(text for name in names for text in locked[name]))
+        self._run(pip + ["install", "--no-deps", "--require-hashes"] + self._links() + ["--requirement", chosen])
 
     def _uv(self, scratch):
         """The path of a `uv` of the pinned version, installed if need be."""
@@ -308,6 +326,20 @@ class Release:
                 if secret:
                     text = text.replace(secret, "********")
         return text
+
+
+def canonical(name):
+    """The one spelling of a package's name."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def entries(lock):
+    """What a lock says of each package, by its name: more than once where systems differ."""
+    found = {}
+    for text in re.findall(r"^[A-Za-z0-9].*(?:\n[ \t]+\S.*)*", lock, re.MULTILINE):
+        name = re.match(r"[A-Za-z0-9._-]+", text).group()
+        found.setdefault(canonical(name), []).append(text + "\n")
+    return found
 
 
 def begun(path):
