@@ -23,5 +23,4 @@ class ActionModule(ActionBase):
         if ahead > bound:
             what = "the clock is %d s ahead of the controller's: run a time service, such as chrony" % ahead
             result["problems"].append(what)
-        result["host"] = task_vars["inventory_hostname"]
         return result

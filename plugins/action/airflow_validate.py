@@ -27,7 +27,6 @@ class ActionModule(ActionBase):
         else:
             found = problems(declared, facts)
         result["problems"] = ["%s: %s: %s" % problem for problem in found]
-        result["host"] = task_vars["inventory_hostname"]
         result["deployment"] = declared.get("deployment")
         result["changed"] = False
         return result

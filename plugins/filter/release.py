@@ -49,32 +49,35 @@ def status_table(hosts, database):
     return lines
 
 
-def refusals(results, members):
-    """All that is wrong on any host, of the results of a gate, and where hosts of one cluster disagree."""
-    hosts = {}
-    for result in results:
+def refusals(members, hostvars, key, masters):
+    """All that a gate found wrong on the members of a play, and where hosts of one cluster disagree.
+
+    `key` names the registered result. A worker that cannot be reached stops nobody; a master does.
+    """
+    results = {name: hostvars[name].get(key) or {} for name in members}
+    hosts, deployments, pythons = {}, {}, {}
+    for name, result in results.items():
         for problem in result.get("problems") or []:
-            hosts.setdefault(problem, []).append(result["host"])
+            hosts.setdefault(problem, []).append(name)
+        if result.get("unreachable") and name in masters:
+            problem = "this master cannot be reached: bring it back, or leave it out with --limit"
+            hosts.setdefault(problem, []).append(name)
+        if result.get("deployment"):
+            deployments.setdefault(result["deployment"], []).append(name)
+        if result.get("python"):
+            pythons.setdefault(result["python"], []).append(name)
     found = [
-        "%s: %s" % ("every host" if len(set(names)) == len(members) > 1 else ", ".join(names), problem)
+        "%s: %s" % ("every host" if len(names) == len(members) > 1 else ", ".join(names), problem)
         for problem, names in hosts.items()
     ]
-    declared = {}
-    for result in results:
-        if result.get("deployment"):
-            declared.setdefault(result["deployment"], []).append(result["host"])
-    if len(declared) > 1:
-        groups = sorted(declared.values(), key=len)
+    if len(deployments) > 1:
+        groups = sorted(deployments.values(), key=len)
         found.append(
             "%s: they declare another deployment than %s: give all hosts the same version, options and secrets; what "
             "differs by host goes into airflow_service_* variables" % (", ".join(groups[0]), ", ".join(groups[-1]))
         )
-    pythons = {}
-    for result in results:
-        if result.get("python"):
-            pythons.setdefault(result["python"], []).append(result["host"])
     if len(pythons) > 1:
-        which = ["%s has %s" % (", ".join(hosts), version) for version, hosts in sorted(pythons.items())]
+        which = ["%s has %s" % (", ".join(names), version) for version, names in sorted(pythons.items())]
         found.append("airflow_python_executable: hosts differ: %s: use one Python everywhere" % "; ".join(which))
     return found
 

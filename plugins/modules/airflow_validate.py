@@ -42,11 +42,6 @@ problems:
   type: list
   elements: str
   sample: ["airflow_jwt_secret: it is missing: generate one"]
-host:
-  description: Name of the host in the inventory.
-  returned: always
-  type: str
-  sample: m1
 deployment:
   description: Digest of the deployment that the host declares.
   returned: always
