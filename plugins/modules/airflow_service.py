@@ -198,7 +198,9 @@ class Unit:
         self.path = os.path.join(DIRECTORY, name + ".service")
 
     def on_disk(self):
-        """The text of the unit file on this host, empty when there is none."""
+        """The text of the unit file on this host, empty when there is none or it is another's alias."""
+        if os.path.islink(self.path):
+            return ""
         try:
             with open(self.path, "rb") as handle:
                 return handle.read().decode(errors="replace")
