@@ -15,6 +15,8 @@ MASTERS = [f"airflow-cluster-m{number}" for number in (1, 2, 3)]
 WORKERS = [f"airflow-cluster-w{number}" for number in (1, 2)]
 SPARE = "airflow-cluster-w3"
 JOIN = pathlib.Path(__file__).resolve().parents[1] / "join"
+AWAY = JOIN.parent / "away"
+ABSENT = "airflow-cluster-w9"
 
 
 def on(node, *command):
@@ -85,3 +87,12 @@ def test_worker_joins_by_inventory_alone(playbook):
     assert joined.rc == 0
     assert {line.split(":")[0] for line in joined.changed} == {SPARE}
     assert playbook("dataops.airflow.verify", inventories=[JOIN]).rc == 0
+
+
+def test_worker_that_cannot_be_reached_stops_nobody_and_fails_the_run(playbook):
+    run = playbook("dataops.airflow.site", inventories=[JOIN, AWAY])
+    assert run.rc != 0
+    assert run.changed == []
+    for host, counts in run.hosts.items():
+        assert counts["failures"] == 0, host
+        assert bool(counts["unreachable"]) == (host == ABSENT), host
