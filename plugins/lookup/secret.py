@@ -130,7 +130,7 @@ class LookupModule(LookupBase):
         kind, length = self.get_option("kind"), self.get_option("length")
         found = []
         for name in terms:
-            if not re.match(r"^[A-Za-z0-9_.-]+$", name) or name.startswith("."):
+            if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or name.startswith("."):
                 raise AnsibleLookupError("%r is not the name of a secret" % name)
             path = os.path.join(directory, name)
             secret = read(path, self._loader.get_text_file_contents if self._loader else None)

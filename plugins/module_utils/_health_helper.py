@@ -92,18 +92,21 @@ def queues(config):
     return depths
 
 
-try:
-    config = configparser.ConfigParser(interpolation=None, strict=False)
-    config.read(REQUEST["config"])
-    ask = {"job": job, "worker": worker, "queues": queues}[REQUEST["kind"]]
-    trouble = ask(config)
-    # Waiting here is cheap; to start this program again costs more than all it does.
-    deadline = time.time() + REQUEST.get("patience", 0)
-    while REQUEST["kind"] != "queues" and trouble and time.time() < deadline:
-        time.sleep(1)
-        trouble = ask(config)
-except Exception as error:
-    # The text of a driver's error may hold the address it was given, password included.
-    trouble = "cannot ask about it: %s" % type(error).__name__
+def ask():
+    try:
+        config = configparser.ConfigParser(interpolation=None, strict=False)
+        config.read(REQUEST["config"])
+        return {"job": job, "worker": worker, "queues": queues}[REQUEST["kind"]](config)
+    except Exception as error:
+        # The text of a driver's error may hold the address it was given, password included.
+        return "cannot ask about it: %s" % type(error).__name__
+
+
+trouble = ask()
+# Waiting here is cheap; to start this program again costs more than all it does.
+deadline = time.monotonic() + REQUEST.get("patience", 0)
+while REQUEST["kind"] != "queues" and trouble and time.monotonic() < deadline:
+    time.sleep(1)
+    trouble = ask()
 print(json.dumps({"trouble": trouble}))
 """

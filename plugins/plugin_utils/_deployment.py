@@ -71,9 +71,9 @@ def split_secrets(release, options):
     public, secret = {}, {}
     for section, content in options.items():
         for name, value in content.items():
-            if not re.fullmatch(r"[a-z0-9_.]+", name):
+            if not re.fullmatch(r"[a-z0-9_.-]+", name):
                 # The parser reads any case: a secret under another spelling of its name would be shown.
-                raise InvalidOptions("[%s] %s: the name of an option is made of a-z, 0-9, _ and ." % (section, name))
+                raise InvalidOptions("[%s] %s: the name of an option is made of a-z, 0-9, _, . and -" % (section, name))
             side = secret if (section, name) in sensitive else public
             side.setdefault(section, {})[name] = as_text(value)
     return public, secret

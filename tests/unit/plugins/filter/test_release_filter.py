@@ -1,0 +1,65 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The filters that roles and playbooks use."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.dataops.airflow.plugins.filter import release
+
+FILTERS = release.FilterModule().filters()
+
+
+def test_unknown_versions_name_the_variable():
+    assert FILTERS["release"]("3.3.2")["series"] == "3.3"
+    for version in ("2", None):
+        with pytest.raises(AnsibleFilterError, match="^airflow_version: "):
+            FILTERS["release"](version)
+
+
+def test_invalid_options_name_the_variable():
+    facts = FILTERS["release"]("3.3.2")
+    with pytest.raises(AnsibleFilterError, match=r"^airflow_options: \[core\] A: "):
+        FILTERS["deployment"](facts, "/r", "/opt/airflow", {"core": {"A": 1}}, {})
+    assert FILTERS["deployment"](facts, "/r", "/opt/airflow", {"core": {"a": 1}}, {})["release"] == "/r"
+
+
+def unit(**more):
+    return dict({"state": "active", "version": "3.3.2", "deployment": "0f3a", "restarts": 0, "trouble": ""}, **more)
+
+
+def test_status_table():
+    hosts = [
+        {
+            "inventory_hostname": "m1",
+            "airflow_service_info": {
+                "units": {
+                    "airflow-scheduler": unit(trouble="no heartbeat\n  since\tit started"),
+                    "airflow-api-server": unit(),
+                    "airflow-triggerer": unit(state="missing", version=None, deployment=None, trouble="not there"),
+                },
+                "queues": {"default": 3, "other": None},
+            },
+        },
+        {"inventory_hostname": "worker-1", "airflow_service_info": None},
+        {"inventory_hostname": "w2"},
+    ]
+    database = {"state": "current", "before": {"airflow": "abc", "fab": "def"}}
+    assert FILTERS["status_table"](hosts, database) == [
+        "HOST      COMPONENT           STATE    VERSION  DEPLOYMENT  RESTARTS  TROUBLE",
+        "m1        airflow-api-server  healthy  3.3.2    0f3a        0",
+        "m1        airflow-scheduler   active   3.3.2    0f3a        0         no heartbeat since it started",
+        "m1        airflow-triggerer   missing  -        -           0         not there",
+        "worker-1  -                   -        -        -           -         it could not be asked",
+        "w2        -                   -        -        -           -         it could not be asked",
+        "database: current (airflow abc, fab def)",
+        "queued: default 3, other unknown",
+    ]
+
+
+def test_status_table_of_nothing():
+    lines = FILTERS["status_table"]([], {})
+    assert lines[1:] == ["database: unknown (no revision)", "queued: unknown"]
