@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import configparser
 import json
-import os
-import pathlib
-import subprocess
 
 import pytest
 from ansible_collections.dataops.airflow.plugins.module_utils._releases import release
@@ -137,23 +134,3 @@ def test_fingerprints_without_a_fernet_key_tell_no_weak_password():
     made = build({"database": {"sql_alchemy_conn": "postgresql://u:weak@db/a"}})
     name = "database.sql_alchemy_conn"
     assert made["fingerprints"][name] != _deployment.fingerprints({name: "postgresql://u:weak@db/a"}, "")[name]
-
-
-@pytest.mark.skipif(
-    "AIRFLOW_TEST_VENV" not in os.environ, reason="AIRFLOW_TEST_VENV names no virtual environment of 3.3"
-)
-def test_airflow_reads_what_was_written(tmp_path):
-    made = build(root=str(tmp_path), options=dict(OPTIONS, api={"instance_name": "100% $$ 'a' #b"}))
-    secrets = pathlib.Path(made["path"]) / "secrets"
-    secrets.mkdir(parents=True)
-    for name, value in made["secrets"].items():
-        (secrets / name).write_text(value)
-    pathlib.Path(made["config_path"]).write_text(made["config"])
-    program = (
-        "import json; from airflow.configuration import conf; print(json.dumps([conf.get(*pair.split('.')) for pair in "
-        "['core.fernet_key', 'database.sql_alchemy_conn', 'api.instance_name', 'core.parallelism']]))"
-    )
-    python = os.path.join(os.environ["AIRFLOW_TEST_VENV"], "bin", "python")
-    environment = {"AIRFLOW_CONFIG": made["config_path"], "AIRFLOW_HOME": str(tmp_path), "PATH": os.environ["PATH"]}
-    output = subprocess.check_output([python, "-c", program], env=environment, text=True)
-    assert json.loads(output.splitlines()[-1]) == ["the-key", URL, "100% $$ 'a' #b", "3"]
