@@ -37,13 +37,35 @@ _PLACEHOLDER = re.compile(r"host:port|:passwd@|/db$|<[a-z_ -]+>|CHANGE_?ME|REPLA
 _FREE_SECTIONS = re.compile(r"_transport_options$|_kwargs$")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 
+# What the units set themselves, and recognise their processes by.
+_OWN_ENVIRONMENT = {
+    "AIRFLOW_CONFIG",
+    "AIRFLOW_DEPLOYMENT",
+    "AIRFLOW_HOME",
+    "AIRFLOW_UNIT_DIGEST",
+    "HOME",
+    "PATH",
+    "SPT_NOENV",
+}
+
 MINIMUM_SECRET = 32
 
 
 def problems(declared, release):
     """What is wrong with what one host declares, as (variable, what is wrong, what to do) triples."""
     found = []
-    for check in (_topology, _components, _secrets, _placeholders, _urls, _database, _broker, _timeouts, _timezone):
+    for check in (
+        _topology,
+        _components,
+        _environment,
+        _secrets,
+        _placeholders,
+        _urls,
+        _database,
+        _broker,
+        _timeouts,
+        _timezone,
+    ):
         found += check(declared, release)
     return found + _options(declared, release) + _remote_logs(declared)
 
@@ -74,6 +96,17 @@ def _components(declared, release):
         elif known[name]["single"] and len(declared["masters"]) > 1 and name not in declared["standby"]:
             fix = "name one host in airflow_active_%s" % name
             found.append(("airflow_components", "only one %s may be active, on one host" % name, fix))
+    return found
+
+
+def _environment(declared, _release):
+    found = []
+    for name in sorted(declared["environment"]):
+        variable = "airflow_environment.%s" % name
+        if name in _OWN_ENVIRONMENT:
+            found.append((variable, "the units set it themselves", "remove it"))
+        elif not re.match(r"^[A-Za-z_][A-Za-z0-9_]*$", name):
+            found.append((variable, "it is not the name of a variable", "use letters, digits and _"))
     return found
 
 

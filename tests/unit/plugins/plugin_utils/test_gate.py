@@ -43,6 +43,7 @@ GOOD = {
     "timezone": "Asia/Jakarta",
     "options": {"core": {"parallelism": 128, "load_examples": False}},
     "extra_sections": [],
+    "environment": {"TMPDIR": "/var/tmp"},
 }
 
 # where it is wrong, what stands there, the variable that must be named, words that must be in the refusal
@@ -52,6 +53,8 @@ REFUSALS = [
     (["worker_names"], ["w1", "w1"], "airflow_worker_name", "two workers"),
     (["worker_names"], ["w,1"], "airflow_worker_name", "queue"),
     (["components"], ["schedular"], "airflow_components", "no component schedular"),
+    (["environment"], {"PATH": "/bin"}, "airflow_environment.PATH", "set it themselves"),
+    (["environment"], {"A B": "1"}, "airflow_environment.A B", "name of a variable"),
     (["secrets", "airflow_fernet_key"], "", "airflow_fernet_key", "missing"),
     (["secrets", "airflow_fernet_key"], "short", "airflow_fernet_key", "not a Fernet key"),
     (["secrets", "airflow_fernet_key"], FERNET + ",nokey", "airflow_fernet_key", "not a Fernet key"),
