@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import subprocess
 
 RUNNER_ARGUMENTS = dict(
@@ -32,6 +33,17 @@ def stand_in(module):
         config = os.path.join(p["current"], "airflow.cfg")
         p["config"] = config if os.path.exists(config) else p["config"]
     return os.access(os.path.join(p["venv"], "bin", "python"), os.X_OK)
+
+
+def read_environment(path):
+    """The variables in the environment file of a deployment, as airflow_deployment writes it."""
+    try:
+        with open(path, encoding="utf-8") as handle:
+            lines = handle.read().splitlines()
+    except OSError:
+        return {}
+    pairs = (line.split("=", 1) for line in lines if "=" in line)
+    return {name: re.sub(r"\\(.)", r"\1", value[1:-1]) for name, value in pairs}
 
 
 class RunnerError(Exception):
@@ -62,8 +74,8 @@ class Runner:
         self.user = user
 
     def environment(self):
-        """The whole environment of the program: nothing of the caller's leaks in."""
-        return {
+        """The whole environment of the program: the deployment's, and nothing of the caller's."""
+        own = {
             "AIRFLOW_CONFIG": self.config,
             "AIRFLOW_HOME": self.home,
             "HOME": self.home,
@@ -74,6 +86,7 @@ class Runner:
             "PATH": os.path.join(self.venv, "bin") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "VIRTUAL_ENV": self.venv,
         }
+        return dict(read_environment(os.path.join(os.path.dirname(self.config), "environment")), **own)
 
     def airflow(self, arguments, timeout=None):
         """Runs the `airflow` command of the release with `arguments`."""
