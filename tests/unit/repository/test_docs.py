@@ -67,7 +67,7 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if "://" in target:
             continue
-        file, _, anchor = target.partition("#")
+        file, hash_mark, anchor = target.partition("#")
         linked = (page.parent / file).resolve() if file else page
         assert linked.exists(), target
         if anchor:

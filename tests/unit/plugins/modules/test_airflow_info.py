@@ -39,10 +39,10 @@ def call(tmp_path, capsys, monkeypatch):
         last = [{}]
 
         def show(names):
-            last[0] = next(looks, last[0])
-            if isinstance(last[0], Exception):
-                raise last[0]
-            return {name: dict(STATE, **last[0].get(name, {})) for name in names}
+            found = last[0] = next(looks, last[0])
+            if isinstance(found, dict):
+                return {name: dict(STATE, **found.get(name, {})) for name in names}
+            raise found
 
         monkeypatch.setattr(airflow_info, "show", show)
         monkeypatch.setattr(airflow_info.time, "sleep", lambda seconds: None)

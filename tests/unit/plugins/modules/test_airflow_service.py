@@ -71,7 +71,7 @@ def host(tmp_path, monkeypatch):
         if argv[0] == "journalctl":
             return subprocess.CompletedProcess(argv, 0, b"these were its last words\n")
         if argv[0] != "systemctl":
-            return real(argv, **more)
+            return real(argv, **dict(more, check=more.get("check", False)))
         try:
             if host.refuses and host.refuses in argv:
                 raise fake_systemctl.Failed("no bus")
