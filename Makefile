@@ -1,6 +1,6 @@
 # The logic is in bench/: each script there also runs by itself.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint sanity units integration molecule docs lock clean
+.PHONY: help demo demo-down test lint sanity units integration molecule docs lock lock-airflow clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  make %-42s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ docs: ## write the generated parts of the documentation
 
 lock: ## refresh the locked tools (bench/requirements.txt)
 	@bench/lock
+
+lock-airflow: ## write the lock of a release: make lock-airflow VERSION=3.3.2 DAY=2026-09-18
+	@bench/lock-airflow $(VERSION) $(DAY)
 
 clean: ## remove the tools, the image, the cache and all hosts of tests and demo
 	@bench/clean

@@ -19,6 +19,15 @@ AWAY = JOIN.parent / "away"
 ABSENT = "airflow-cluster-w9"
 
 
+UNITS = [
+    "airflow-webserver",
+    "airflow-scheduler",
+    "airflow-dag-processor",
+    "airflow-triggerer",
+    "airflow-worker",
+]
+
+
 def on(node, *command):
     """What a command prints on a node."""
     return subprocess.run(
@@ -61,16 +70,13 @@ def test_every_component_is_healthy_and_every_worker_runs_a_task(playbook):
     [
         ("restart_webserver", MASTERS, "airflow-webserver"),
         ("restart_scheduler", MASTERS, "airflow-scheduler"),
+        ("restart_dag_processor", MASTERS, "airflow-dag-processor"),
+        ("restart_triggerer", MASTERS, "airflow-triggerer"),
         ("restart_worker", WORKERS, "airflow-worker"),
     ],
 )
 def test_restart_tag_restarts_its_unit_and_no_other(playbook, tag, nodes, unit):
-    others = {
-        (node, other): started(node, other)
-        for node in MASTERS + WORKERS
-        for other in ("airflow-webserver", "airflow-scheduler", "airflow-worker")
-        if other != unit
-    }
+    others = {(node, other): started(node, other) for node in MASTERS + WORKERS for other in UNITS if other != unit}
     before = {node: started(node, unit) for node in nodes}
     assert playbook("dataops.airflow.site", "--tags", tag).rc == 0
     assert [node for node in nodes if started(node, unit) == before[node]] == []
