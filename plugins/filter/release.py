@@ -62,6 +62,9 @@ def refusals(members, hostvars, key, masters):
         if result.get("unreachable") and name in masters:
             problem = "this master cannot be reached: bring it back, or leave it out with --limit"
             hosts.setdefault(problem, []).append(name)
+        if result.get("failed"):
+            problem = "it cannot be looked at: %s" % (result.get("msg") or result.get("module_stderr"))
+            hosts.setdefault(problem, []).append(name)
         if result.get("deployment"):
             deployments.setdefault(result["deployment"], []).append(name)
         if result.get("python"):
