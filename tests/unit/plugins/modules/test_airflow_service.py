@@ -66,12 +66,12 @@ def host(tmp_path, monkeypatch):
     host = Host(tmp_path)
     real = subprocess.run
 
-    def run(argv, **more):
+    def run(argv, check=False, **more):
         output, error = "", ""
         if argv[0] == "journalctl":
             return subprocess.CompletedProcess(argv, 0, b"these were its last words\n")
         if argv[0] != "systemctl":
-            return real(argv, **dict(more, check=more.get("check", False)))
+            return real(argv, check=check, **more)
         try:
             if host.refuses and host.refuses in argv:
                 raise fake_systemctl.Failed("no bus")
