@@ -1,6 +1,6 @@
 # The logic is in bench/: each script there also runs by itself.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint sanity units integration molecule docs lock lock-airflow clean
+.PHONY: help demo demo-down test test-all lint sanity units integration molecule docs lock lock-airflow clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  make %-42s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ demo-down: ## remove the demo, and nothing else
 
 test: ## all of the tests below, from nothing
 	@bench/test lint sanity units integration molecule
+
+test-all: ## all of them and those that take hours; what has passed on this very tree is not run again
+	@bench/test --resume lint sanity units integration molecule rest
 
 lint sanity units integration molecule: ## one part of the tests
 	@bench/test $@

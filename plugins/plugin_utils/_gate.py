@@ -46,6 +46,7 @@ _OWN_ENVIRONMENT = {
     "HOME",
     "PATH",
     "SPT_NOENV",
+    "VIRTUAL_ENV",
 }
 
 MINIMUM_SECRET = 32
