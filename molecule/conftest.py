@@ -57,6 +57,10 @@ class Records:
         """The changed tasks of one run, as lines "host: task"."""
         return sorted(f"{host}: {task}" for host, task in self.of(name)[run]["changed"])
 
+    def files(self, kind):
+        """What all runs left of one kind, "results" or "arguments"."""
+        return sorted(self.directory.glob(f"*.{kind}"))
+
 
 @pytest.fixture(scope="session")
 def records():
@@ -69,20 +73,31 @@ class Run:
     def __init__(self, finished, record):
         self.rc = finished.returncode
         self.output = finished.stdout
-        self.changed = [f"{host}: {task}" for host, task in record.get("changed", [])]
+        self.changed = sorted(f"{host}: {task}" for host, task in record.get("changed", []))
         self.hosts = record.get("hosts", {})
 
 
-@pytest.fixture
-def playbook(tmp_path):
+@pytest.fixture(scope="session")
+def secrets():
+    """Every secret of the scenario's inventory by its name. Only their owner can read them."""
+    folder = pathlib.Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent / ".secrets"
+    found = {path.name: path.read_text(encoding="utf-8").strip() for path in folder.iterdir()}
+    assert found
+    assert {path.name: oct(path.stat().st_mode & 0o077) for path in folder.iterdir()} == dict.fromkeys(found, "0o0")
+    return found
+
+
+@pytest.fixture(scope="session")
+def playbook(tmp_path_factory):
     """Runs a playbook by its name on the scenario's hosts: playbook("dataops.airflow.site", "--limit", "w1")."""
-    environment = dict(
-        os.environ,
-        ANSIBLE_CONFIG=os.environ["MOLECULE_EPHEMERAL_DIRECTORY"] + "/ansible.cfg",
-        BENCH_RECORD_DIRECTORY=str(tmp_path),
-    )
 
     def run(name, *arguments, inventories=()):
+        directory = tmp_path_factory.mktemp("record")
+        environment = dict(
+            os.environ,
+            ANSIBLE_CONFIG=os.environ["MOLECULE_EPHEMERAL_DIRECTORY"] + "/ansible.cfg",
+            BENCH_RECORD_DIRECTORY=str(directory),
+        )
         command = ["ansible-playbook", name, "-i", os.environ["MOLECULE_INVENTORY_FILE"]]
         for inventory in inventories:
             command += ["-i", str(inventory)]
@@ -96,7 +111,7 @@ def playbook(tmp_path):
             check=False,
         )
         print(finished.stdout)
-        written = sorted(tmp_path.glob("*.json"), key=lambda path: path.stat().st_mtime)
-        return Run(finished, json.loads(written[-1].read_text()) if written else {})
+        written = list(directory.glob("*.json"))
+        return Run(finished, json.loads(written[0].read_text()) if written else {})
 
     return run

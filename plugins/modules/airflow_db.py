@@ -425,7 +425,8 @@ def main():
         ),
         supports_check_mode=True,
     )
-    if not stand_in(module) and module.check_mode:
+    # In check mode, on a host that has neither the release nor any deployment yet, there is nothing to look with.
+    if module.check_mode and not (stand_in(module) and os.path.exists(module.params["config"])):
         module.exit_json(changed=True, state="unknown", before={}, after={}, server=None, migrated=False, waited=False)
     others = [path for path in module.params["running"] if path != module.params["venv"]]
     if others and not module.check_mode:

@@ -263,6 +263,15 @@ def test_check_mode_writes_nothing(release, tables):
     assert release.tables == tables
 
 
+@pytest.mark.parametrize("missing", ["the release", "any configuration"])
+def test_check_mode_on_a_host_that_is_not_prepared_yet(release, missing):
+    if missing == "the release":
+        (release.venv / "bin" / "python").unlink()
+    release.config.unlink()
+    result = release.run(check=True)
+    assert result["changed"] and result["state"] == "unknown"
+
+
 def test_check_mode_on_a_busy_database(release):
     release.server(tables={"dag_run": []}, lock="other", tries=99)
     result = release.run(check=True)
