@@ -190,9 +190,14 @@ class Configuration:
 
     def connection(self):
         """The SQLAlchemy URL of the metadata database, and where it came from."""
-        key = "sql_alchemy_conn"
-        sections = ("database", "core")
-        names = [(section, f"AIRFLOW__{section.upper()}__SQL_ALCHEMY_CONN") for section in sections]
+        value, origin = self.sensitive("sql_alchemy_conn", "database", "core")
+        if origin is None:
+            raise Problem("config", path=self.path, reason="it sets no [database] sql_alchemy_conn, plain or as _cmd")
+        return value, origin
+
+    def sensitive(self, key, *sections):
+        """The value of an option that may be read from a command, and where it came from: neither if it is not set."""
+        names = [(section, f"AIRFLOW__{section.upper()}__{key.upper()}") for section in sections]
         for _section, name in names:
             for suffix, read in (("", expand), ("_CMD", self.run), ("_SECRET", self.backend)):
                 if name + suffix in os.environ:
@@ -203,7 +208,7 @@ class Configuration:
                 if value is not None:
                     origin = f"[{section}] {key}{suffix} of {self.path}"
                     return read(value, origin), origin
-        raise Problem("config", path=self.path, reason="it sets no [database] sql_alchemy_conn, plain or as _cmd")
+        return None, None
 
     @staticmethod
     def backend(_value, origin):
@@ -355,6 +360,8 @@ class Server:
     """One database of one server. `connection` is the one that holds the lock."""
 
     default_port = None
+    # What names of tables and columns stand between.
+    quote = '"'
 
     def __init__(self, target, extra):
         self.target = target
@@ -653,6 +660,7 @@ class PostgreSQL(Server):
 
 class MySQL(Server):
     default_port = 3306
+    quote = "`"
     transactional = False
 
     def __init__(self, target, extra):
@@ -825,6 +833,25 @@ class MySQL(Server):
         rows = [row for row in tables if row[0] not in BUSY_TABLES]
         rows += [row for row in columns + keys if row[0] != MARKER]
         return repr(rows)
+
+
+def open_database(config):
+    """The server, connected to the metadata database that the configuration names."""
+    text, origin = config.connection()
+    MASKER.hide(text)
+    target = parse_url(text, origin)
+    MASKER.hide(target["password"], *target["query"].get("password", []))
+    kinds = {"postgresql": PostgreSQL, "mysql": MySQL}
+    if target["dialect"] not in kinds:
+        raise Problem("dialect", dialect=target["dialect"], origin=origin)
+    server = kinds[target["dialect"]](target, connect_arguments(config, package_root()))
+    server.connection = server.open()
+    return server
+
+
+def marks(values):
+    """The placeholders for `values` in a statement."""
+    return ", ".join(["%s"] * len(values))
 
 
 # --- comparing -----------------------------------------------------------------------------------------------------
@@ -1159,6 +1186,23 @@ def listen():
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda received, _frame: STOPPED.append(received))
+
+
+def answer(work, secrets=()):
+    """Prints what `work()` returns, or why it did not, as one JSON object: for other programs than this one."""
+    # Whatever a library prints must not mix with the result.
+    out = os.dup(1)
+    os.dup2(2, 1)
+    MASKER.hide(*secrets)
+    try:
+        result = work()
+    except Problem as problem:
+        result = {"problem": problem.kind, "facts": problem.facts}
+    except Exception as error:
+        # Neither a driver's nor SQLAlchemy's text may carry a secret out.
+        text = MASKER.mask(str(getattr(error, "orig", None) or error))
+        result = {"problem": "internal", "facts": {"reason": f"{type(error).__name__}: {text[:1000]}"}}
+    os.write(out, (json.dumps(result) + "\n").encode("utf-8"))
 
 
 def main(request):

@@ -11,8 +11,6 @@ dataops.airflow.airflow_users sends this text to the interpreter. It prints one 
 Airflow: that takes seconds. The request's `library` is the text of _db_helper, which finds and opens the database.
 """
 
-import json
-import os
 import types
 
 
@@ -26,38 +24,20 @@ def load(text):
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def connect(library, path):
-    """The server with the metadata database that the configuration names, and the names of its tables."""
-    config = library.Configuration(path)
-    text, origin = config.connection()
-    library.MASKER.hide(text)
-    target = library.parse_url(text, origin)
-    library.MASKER.hide(target["password"], *target["query"].get("password", []))
-    kinds = {"postgresql": library.PostgreSQL, "mysql": library.MySQL}
-    if target["dialect"] not in kinds:
-        raise library.Problem("dialect", dialect=target["dialect"], origin=origin)
-    server = kinds[target["dialect"]](target, library.connect_arguments(config, library.package_root()))
-    server.connection = server.open()
-    return server, server.tables(config.plain("database", "sql_alchemy_schema"))
-
-
-def marks(values):
-    return ", ".join(["%s"] * len(values))
-
-
 def read(request, library):
-    server, tables = connect(library, request["config"])
+    config = library.Configuration(request["config"])
+    server = library.open_database(config)
     try:
-        if "ab_user" not in tables:
+        if "ab_user" not in server.tables(config.plain("database", "sql_alchemy_schema")):
             return {"tables": False}
-        users = read_users(server, request["users"])
+        users = read_users(server, request["users"], library.marks)
         roles = sorted(row[0] for row in server.rows("SELECT name FROM ab_role"))
     finally:
         server.close()
     return {"tables": True, "users": users, "roles": roles}
 
 
-def read_users(server, wanted):
+def read_users(server, wanted, marks):
     """Every user that has a name or an address that is asked for."""
     names = [user["username"].lower() for user in wanted]
     emails = [user["email"].lower() for user in wanted if user.get("email")]
@@ -189,22 +169,9 @@ def apply(manager, change):
 
 
 def main(request):
-    # Whatever a library prints must not mix with the result.
-    out = os.dup(1)
-    os.dup2(2, 1)
     library = load(request["library"])
-    try:
-        result = read(request, library) if request["do"] == "read" else write(request)
-    except library.Problem as problem:
-        result = {"problem": problem.kind, "facts": problem.facts}
-    except Exception as error:
-        # Neither a driver's nor SQLAlchemy's text may carry a password or its hash out.
-        text = library.MASKER.mask(str(getattr(error, "orig", None) or error))
-        for item in request.get("changes") or []:
-            if item.get("password"):
-                text = text.replace(item["password"], "********")
-        result = {"problem": "internal", "facts": {"reason": f"{type(error).__name__}: {text[:1000]}"}}
-    os.write(out, (json.dumps(result) + "\n").encode("utf-8"))
+    passwords = [item["password"] for item in request.get("changes", []) if item.get("password")]
+    library.answer(lambda: read(request, library) if request["do"] == "read" else write(request), passwords)
 
 
 if "REQUEST" in globals():

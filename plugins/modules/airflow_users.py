@@ -127,38 +127,34 @@ users:
       fields: [email, roles]
 """
 
-import inspect
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _db_helper, _users_helper
-from ..module_utils._runner import RUNNER_ARGUMENTS, Runner, RunnerError, stand_in
+from ..module_utils import _users_helper
+from ..module_utils._objects import STATE, Objects
+from ..module_utils._runner import RUNNER_ARGUMENTS
 
 # Airflow makes these when its API server, or a change of users, first runs on a new database.
 BUILT_IN_ROLES = ["Admin", "Op", "Public", "User", "Viewer"]
-FIELDS = ["email", "first_name", "last_name", "roles", "active"]
-# What a host or a database that is still to be made answers with.
-NOT_YET = ["config", "command", "no_airflow", "no_driver", "resolve", "unreachable", "database", "password", "access"]
-DONE = {"create": "created", "update": "updated", "delete": "deleted"}
 
 
-class Users:
+class Users(Objects):
     """The declared users, and what the database holds of them."""
 
+    option = "users"
+    key = "username"
+    fields = ["email", "first_name", "last_name", "roles", "active"]
+    helper = _users_helper
+    nothing = dict(users=[], roles=[])
+
     def __init__(self, module):
-        self.module = module
-        self.params = module.params
-        stand_in(module)
-        self.runner = Runner(self.params["venv"], self.params["home"], self.params["config"], self.params["user"])
-        self.declared = []
-        for user in self.params["users"]:
-            user = dict(user)
+        super().__init__(module)
+        for user in self.declared:
             if user["roles"] is not None:
                 user["roles"] = sorted(set(user["roles"]))
-            self.declared.append(user)
 
-    def fail(self, message):
-        self.module.fail_json(msg=message)
+    @staticmethod
+    def fold(name):
+        return name.lower()
 
     def check_declaration(self):
         names = {}
@@ -178,62 +174,27 @@ class Users:
                     self.fail(f"users: {emails[email]} and {user['username']} have the same email {user['email']}")
                 emails[email] = user["username"]
 
-    def run(self, request):
-        request["library"] = inspect.getsource(_db_helper)
-        request["config"] = self.params["config"]
-        return self.runner.python(inspect.getsource(_users_helper), request, timeout=self.params["timeout"])
-
-    def read(self):
-        """The users and roles in the database; nothing of either where that is still to be made (check mode)."""
-        request = dict(do="read", users=[])
+    def question(self):
+        users = []
         for user in self.declared:
             item = dict(username=user["username"], email=user["email"])
             if self.params["update_password"] == "always" and user["state"] == "present":
                 item["password"] = user["password"]
-            request["users"].append(item)
-        nothing = dict(users=[], roles=[])
-        try:
-            found = self.run(request)
-        except RunnerError as error:
-            if self.module.check_mode:
-                return nothing
-            self.fail(str(error))
-        if "problem" in found:
-            if self.module.check_mode and found["problem"] in NOT_YET:
-                return nothing
-            self.fail(
-                f"cannot read the users in the metadata database that {self.params['config']} names: {explain(found)}."
-                " dataops.airflow.airflow_db says more"
-            )
-        if not found["tables"]:
-            if self.module.check_mode:
-                return nothing
-            self.fail(
-                "the metadata database has no table ab_user: run dataops.airflow.airflow_db first, with [core]"
-                " auth_manager = airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager (Airflow 3) in"
-                f" {self.params['config']}"
-            )
-        return found
+            users.append(item)
+        return dict(users=users)
 
-    def plan(self, found):
-        """The changes that are needed."""
-        existing = {user["username"].lower(): user for user in found["users"]}
+    def no_table(self):
+        return (
+            "the metadata database has no table ab_user: run dataops.airflow.airflow_db first, with [core]"
+            " auth_manager = airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager (Airflow 3) in"
+            f" {self.params['config']}"
+        )
+
+    def existing(self, found):
+        users = {user["username"]: user for user in found["users"]}
         self.check_roles(found["roles"])
-        self.check_emails(existing)
-        changes = []
-        for user in self.declared:
-            before = existing.get(user["username"].lower())
-            if user["state"] == "absent":
-                if before is not None:
-                    changes.append(dict(action="delete", username=before["username"], fields=[], before=before))
-            elif before is None:
-                changes.append(self.creation(user))
-            else:
-                change = self.update(user, before)
-                if change["fields"]:
-                    changes.append(change)
-        # An address is free for a user only when the one that had it is gone.
-        return sorted(changes, key=lambda change: change["action"] != "delete")
+        self.check_emails({user["username"].lower(): user for user in found["users"]})
+        return users
 
     def creation(self, user):
         missing = [name for name in ("password", "email", "roles") if not user[name]]
@@ -250,18 +211,23 @@ class Users:
             active=user["active"],
             fields=[],
             before=None,
+            marks=dict(password="set"),
         )
 
     def update(self, user, before):
-        change = dict(action="update", username=before["username"], before=before, fields=[])
-        for field in FIELDS:
+        change = dict(action="update", username=before["username"], before=before, fields=[], marks={})
+        for field in self.fields:
             if user[field] is not None and user[field] != before[field]:
                 change[field] = user[field]
                 change["fields"].append(field)
         if before["password_matches"] is False:
             change["password"] = user["password"]
             change["fields"].append("password")
+            change["marks"]["password"] = "changed"
         return change
+
+    def wire(self, change):
+        return {name: value for name, value in change.items() if name not in ("before", "fields", "marks")}
 
     def check_roles(self, existing):
         known = set(existing) | set(BUILT_IN_ROLES)
@@ -291,38 +257,6 @@ class Users:
                         f" {other['username']} already"
                     )
 
-    def apply(self, changes):
-        wire = [{key: value for key, value in change.items() if key not in ("before", "fields")} for change in changes]
-        try:
-            answer = self.run(dict(do="write", changes=wire))
-        except RunnerError as error:
-            self.fail(str(error))
-        if "problem" in answer:
-            return explain(answer)
-        return f"{answer['failed']}: {answer['reason']}" if "failed" in answer else None
-
-
-def explain(answer):
-    facts = answer.get("facts") or {}
-    reason = facts.get("reason") or ", ".join(f"{name} {facts[name]}" for name in sorted(facts))
-    return f"{answer['problem']} ({reason})" if reason else answer["problem"]
-
-
-def difference(changes):
-    """The users before and after, without any password."""
-    before = {}
-    after = {}
-    for change in changes:
-        name = change["username"]
-        if change["before"] is not None:
-            before[name] = {field: change["before"][field] for field in FIELDS}
-        if change["action"] != "delete":
-            after[name] = dict(before.get(name, {}))
-            after[name].update((field, change[field]) for field in FIELDS if field in change)
-            if "password" in change:
-                after[name]["password"] = "changed" if change["action"] == "update" else "set"
-    return dict(before=before, after=after)
-
 
 def main():
     module = AnsibleModule(
@@ -332,6 +266,7 @@ def main():
                 type="list",
                 elements="dict",
                 required=True,
+                no_log=True,
                 options=dict(
                     username=dict(type="str", required=True),
                     password=dict(type="str", no_log=True),
@@ -340,7 +275,7 @@ def main():
                     last_name=dict(type="str"),
                     roles=dict(type="list", elements="str"),
                     active=dict(type="bool", default=True),
-                    state=dict(type="str", choices=["present", "absent"], default="present"),
+                    state=STATE,
                 ),
             ),
             update_password=dict(type="str", choices=["always", "on_create"], default="on_create", no_log=False),
@@ -348,24 +283,7 @@ def main():
         ),
         supports_check_mode=True,
     )
-    users = Users(module)
-    users.check_declaration()
-    if not users.declared:
-        module.exit_json(changed=False, users={}, diff=dict(before={}, after={}))
-    changes = users.plan(users.read())
-    result = {user["username"]: dict(action="unchanged", fields=[]) for user in users.declared}
-    by_name = {name.lower(): name for name in result}
-    for change in changes:
-        fields = sorted(change["fields"])
-        result[by_name[change["username"].lower()]] = dict(action=DONE[change["action"]], fields=fields)
-    if changes and not module.check_mode:
-        problem = users.apply(changes)
-        left = users.plan(users.read())
-        # What another run did at the same moment is as good.
-        if left:
-            reason = problem or "the database does not hold what was written: is another run changing the same users?"
-            module.fail_json(msg=f"users: {reason}", changed=len(left) < len(changes))
-    module.exit_json(changed=bool(changes), users=result, diff=difference(changes))
+    Users(module).work()
 
 
 if __name__ == "__main__":

@@ -179,8 +179,10 @@ class Bench:
 
     # --- deployments
 
-    def deployment(self, database, dialect="postgresql", password=QUOTED, host="127.0.0.1", port=None, user="airflow"):
-        """Writes a configuration and returns its path. The connection is a file, as in a real deployment."""
+    def deployment(
+        self, database, dialect="postgresql", password=QUOTED, host="127.0.0.1", port=None, user="airflow", fernet=""
+    ):
+        """Writes a configuration and returns its path. Secrets are files, as in a real deployment."""
         scheme, default = {
             "postgresql": ("postgresql+psycopg2", 5432),
             "psycopg": ("postgresql+psycopg", 5432),
@@ -191,9 +193,10 @@ class Bench:
         folder = f"{DEPLOYMENTS}/{self.counter}"
         url = f"{scheme}://{user}:{password}@{host}:{port or default}/{database}"
         self.write(f"{folder}/secrets/connection", url)
+        self.write(f"{folder}/secrets/fernet_key", fernet)
         self.write(
             f"{folder}/airflow.cfg",
-            "[core]\nload_examples = False\nfernet_key =\n"
+            f"[core]\nload_examples = False\nfernet_key_cmd = cat {folder}/secrets/fernet_key\n"
             "auth_manager = airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager\n"
             f"[database]\nsql_alchemy_conn_cmd = cat {folder}/secrets/connection\n",
         )
@@ -207,26 +210,26 @@ class Bench:
             user="airflow",
         )
 
-    # --- the module
+    # --- the modules
 
-    def command(self, config, check=False, verbose="", **options):
+    def command(self, config, check=False, verbose="", name="airflow_db", **options):
         options = dict({"venv": VENV, "home": HOME, "config": config}, **options)
         flags = ("--check " if check else "") + verbose
         return (
             "ANSIBLE_NOCOLOR=1 ANSIBLE_COLLECTIONS_PATH=/repository/collections ANSIBLE_LOCALHOST_WARNING=false "
             "ANSIBLE_INVENTORY_UNPARSED_WARNING=false /opt/ansible/bin/ansible localhost --connection local "
             "--extra-vars ansible_python_interpreter=/usr/bin/python3 --diff "
-            f"{flags} --module-name dataops.airflow.airflow_db --args {shlex.quote(json.dumps(options))}"
+            f"{flags} --module-name dataops.airflow.{name} --args {shlex.quote(json.dumps(options))}"
         )
 
-    def module(self, config, ansible=False, check=False, **options):
+    def module(self, config, ansible=False, check=False, name="airflow_db", **options):
         """The module's result: as Ansible runs it, or, in a third of the time, from its file."""
         if ansible:
-            return parse(self.sh(self.command(config, check=check, **options), check=False).stdout)
+            return parse(self.sh(self.command(config, check=check, name=name, **options), check=False).stdout)
         arguments = dict({"venv": VENV, "home": HOME, "config": config, "_ansible_check_mode": check}, **options)
         arguments["_ansible_remote_tmp"] = "/tmp"
-        done = run("docker", "exec", "-i", NAME, "/opt/ansible/bin/python", "-c", DIRECTLY, data=json.dumps(arguments),
-                   check=False)  # fmt: skip
+        done = run("docker", "exec", "-i", NAME, "/opt/ansible/bin/python", "-c", DIRECTLY, name,
+                   data=json.dumps(arguments), check=False)  # fmt: skip
         assert done.stdout.strip(), done.stderr
         result = json.loads(done.stdout.strip().splitlines()[-1])
         return dict({"failed": False}, **result)
@@ -251,12 +254,12 @@ class Bench:
 
 
 DIRECTLY = """
-import json, sys
+import importlib, json, sys
 sys.path.insert(0, "/repository/collections")
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.dataops.airflow.plugins.modules import airflow_db
+module = importlib.import_module("ansible_collections.dataops.airflow.plugins.modules." + sys.argv[1])
 with patch_module_args(json.load(sys.stdin)):
-    airflow_db.main()
+    module.main()
 """
 
 

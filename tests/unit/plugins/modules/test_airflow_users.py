@@ -10,60 +10,12 @@ import contextlib
 import json
 import os
 import pwd
-import sqlite3
-import sys
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.dataops.airflow.plugins.module_utils import _users_helper
 from ansible_collections.dataops.airflow.plugins.modules import airflow_users
-
-DRIVER = """
-import os, sqlite3
-
-PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "users.db")
-
-
-class Error(Exception):
-    pgcode = None
-
-
-def connect(**arguments):
-    if arguments["dbname"] != "airflow":
-        error = Error('database "%s" does not exist' % arguments["dbname"])
-        error.pgcode = "3D000"
-        raise error
-    return Connection()
-
-
-class Connection:
-    def __init__(self):
-        self.real = sqlite3.connect(PATH)
-
-    def cursor(self):
-        return Cursor(self.real.cursor())
-
-    def close(self):
-        self.real.close()
-
-
-class Cursor:
-    def __init__(self, real):
-        self.real = real
-
-    description = property(lambda self: self.real.description)
-
-    def execute(self, sql, values=()):
-        if "pg_class" in sql:
-            sql, values = "SELECT name FROM sqlite_master WHERE type = 'table'", ()
-        self.real.execute(sql.replace("%s", "?"), list(values))
-
-    def fetchall(self):
-        return self.real.fetchall()
-
-    def close(self):
-        self.real.close()
-"""
+from fake_release import FakeRelease
 
 SECURITY = """
 def check_password_hash(stored, password):
@@ -176,31 +128,14 @@ def get_application_builder():
 """
 
 
-class Release:
+class Release(FakeRelease):
     """A made-up release with its configuration and database."""
 
     def __init__(self, root):
-        version = "python{}.{}".format(*sys.version_info[:2])
-        self.venv = root / "venv"
-        self.packages = self.venv / "lib" / version / "site-packages"
-        (self.venv / "bin").mkdir(parents=True)
-        base = os.path.realpath(sys.executable)
-        (self.venv / "bin" / "python").symlink_to(base)
-        (self.venv / "pyvenv.cfg").write_text(f"home = {os.path.dirname(base)}\n")
-        self.write("psycopg2.py", DRIVER)
+        super().__init__(root)
         self.write("werkzeug/__init__.py", "")
         self.write("werkzeug/security.py", SECURITY)
-        self.write("airflow/__init__.py", "")
-        (self.packages / "airflow" / "migrations" / "versions").mkdir(parents=True)
         self.new_builder()
-        self.config = root / "airflow.cfg"
-        self.config.write_text("[database]\nsql_alchemy_conn = postgresql://airflow:db-secret@localhost/airflow\n")
-        self.database = sqlite3.connect(self.packages / "users.db")
-
-    def write(self, name, text):
-        path = self.packages / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
 
     def new_builder(self):
         """As since Airflow 2.9: FAB is a provider."""
