@@ -462,7 +462,7 @@ def test_all_or_nothing(release, call):
     result = call("variables", *items, secrets=["s3cret-value"])
     assert result["failed"] is True and result["changed"] is False
     # The driver's text quotes what it was given.
-    assert "variables: query (disk full, given ['b', None, 0, '********'])" in result["msg"]
+    assert "variables: query (disk full, given ['b', None, False, '********'])" in result["msg"]
     assert release.variables == {}
 
 

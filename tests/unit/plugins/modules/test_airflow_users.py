@@ -12,6 +12,7 @@ import os
 import pwd
 
 import pytest
+from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.dataops.airflow.plugins.module_utils import _users_helper
 from ansible_collections.dataops.airflow.plugins.modules import airflow_users
@@ -192,8 +193,10 @@ def release(tmp_path):
 
 
 @pytest.fixture
-def call(release, capsys):
+def call(release, capsys, monkeypatch):
     """Calls the module, and makes sure that no secret gets out of it."""
+    logged = []
+    monkeypatch.setattr(basic.AnsibleModule, "log", lambda self, msg, log_args=None: logged.append(msg))
 
     def run(*users, check=False, **more):
         arguments = {
@@ -209,7 +212,8 @@ def call(release, capsys):
             airflow_users.main()
         text = capsys.readouterr().out
         for secret in ("db-secret", "hash of", *(user.get("password") or "hash of" for user in users)):
-            assert secret not in text
+            assert json.dumps(secret)[1:-1] not in text
+            assert secret not in "".join(logged) and repr(secret)[1:-1] not in "".join(logged)
         return json.loads(text)
 
     return run
@@ -259,6 +263,11 @@ def test_create(release, call):
     }
     result = call(ANN, bob)
     assert result["changed"] is False and result["diff"] == {"before": {}, "after": {}}
+
+
+def test_a_password_that_python_writes_in_another_way(release, call):
+    release.tables()
+    assert call(dict(ANN, password='it\'s "a" pass\\word'))["changed"] is True
 
 
 def test_reading_does_not_import_airflow(release, call):
