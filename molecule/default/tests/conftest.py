@@ -1,0 +1,13 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def secrets(secrets):
+    """Those of converge.yml too."""
+    return dict(secrets, connection="password-of-the-warehouse", variable="value-of-the-token")
