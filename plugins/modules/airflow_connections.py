@@ -175,7 +175,7 @@ def parse_uri(uri):
         port = found.port
     except ValueError:
         raise ValueError(
-            "its port is not a number from 0 to 65535: is there a ':', '/' or '@' that needs %3A, %2F or %40?"
+            "its host or port is not valid: is there a ':', '/' or '@' that needs to be written as %3A, %2F or %40?"
         ) from None
     host = unquote(found.hostname or "")
     if "/" in host:
