@@ -10,8 +10,12 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
+
+# What tests of all kinds share.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests"))
 
 
 def pytest_configure(config):

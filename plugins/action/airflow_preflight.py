@@ -21,6 +21,8 @@ class ActionModule(ActionBase):
         ahead = result.get("clock", 0) - time.time()
         bound = int(arguments.get("clock_bound") or 10)
         if ahead > bound:
-            what = "the clock is %d s ahead of the controller's: run a time service, such as chrony" % ahead
-            result["problems"].append(what)
+            result["problems"].append(
+                "airflow_preflight_clock_bound: the clock is %d s ahead of the controller's, and %d s are allowed: run "
+                "a time service, such as chrony" % (ahead, bound)
+            )
         return result

@@ -7,7 +7,11 @@ from __future__ import annotations
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._releases import UnknownRelease, release
-from ..plugin_utils._gate import problems
+from ..plugin_utils._deployment import InvalidOptions, build
+from ..plugin_utils._gate import problems, singles
+
+# What a deployment is made of.
+PARTS = ("release_path", "root", "options", "environment")
 
 
 class ActionModule(ActionBase):
@@ -20,13 +24,17 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         del tmp
         declared = self._task.args["declared"]
+        result.update(version=declared["version"], deployment=None, single=[], changed=False)
         try:
             facts = release(declared["version"])
         except UnknownRelease as error:
             found = [("airflow_version", str(error), "choose a supported version")]
         else:
             found = problems(declared, facts)
+            result["single"] = singles(declared, facts)
+            try:
+                result["deployment"] = build(facts, *(declared[name] for name in PARTS))["digest"]
+            except InvalidOptions as error:
+                found.append(("airflow_options", str(error), "correct it"))
         result["problems"] = ["%s: %s: %s" % problem for problem in found]
-        result["deployment"] = declared.get("deployment")
-        result["changed"] = False
         return result

@@ -8,6 +8,7 @@ from ansible.errors import AnsibleFilterError
 
 from ..module_utils._releases import UnknownRelease, release
 from ..plugin_utils._deployment import InvalidOptions, build, digest, merge
+from ..plugin_utils._servers import connections, servers
 
 
 def release_filter(version):
@@ -16,6 +17,14 @@ def release_filter(version):
         return release(version)
     except UnknownRelease as error:
         raise AnsibleFilterError("airflow_version: %s" % error) from error
+
+
+def is_supported(version):
+    """Whether the table knows an Airflow version."""
+    try:
+        return bool(release(version))
+    except UnknownRelease:
+        return False
 
 
 def deployment_filter(*arguments):
@@ -55,7 +64,7 @@ def refusals(members, hostvars, key, masters):
     `key` names the registered result. A worker that cannot be reached stops nobody; a master does.
     """
     results = {name: hostvars[name].get(key) or {} for name in members}
-    hosts, deployments, pythons = {}, {}, {}
+    hosts, versions, deployments, pythons, singles = {}, {}, {}, {}, {}
     for name, result in results.items():
         for problem in result.get("problems") or []:
             hosts.setdefault(problem, []).append(name)
@@ -65,6 +74,10 @@ def refusals(members, hostvars, key, masters):
         if result.get("failed"):
             problem = "it cannot be looked at: %s" % (result.get("msg") or result.get("module_stderr"))
             hosts.setdefault(problem, []).append(name)
+        if result.get("version"):
+            versions.setdefault(result["version"], []).append(name)
+        for component in result.get("single") or []:
+            singles.setdefault(component, []).append(name)
         if result.get("deployment"):
             deployments.setdefault(result["deployment"], []).append(name)
         if result.get("python"):
@@ -73,12 +86,21 @@ def refusals(members, hostvars, key, masters):
         "%s: %s" % ("every host" if len(names) == len(members) > 1 else ", ".join(names), problem)
         for problem, names in hosts.items()
     ]
-    if len(deployments) > 1:
+    if len(versions) > 1:
+        which = ["%s %s" % (", ".join(names), version) for version, names in sorted(versions.items())]
+        found.append("airflow_version: hosts declare different ones: %s: give all the same" % "; ".join(which))
+    elif len(deployments) > 1:
         groups = sorted(deployments.values(), key=len)
         found.append(
             "%s: they declare another deployment than %s: give all hosts the same version, options and secrets; what "
             "differs by host goes into airflow_service_* variables" % (", ".join(groups[0]), ", ".join(groups[-1]))
         )
+    for component, names in sorted(singles.items()):
+        if len(names) > 1:
+            found.append(
+                "airflow_components: %s: only one %s may run with this version of Airflow: leave it out on all of them "
+                "but one" % (", ".join(names), component)
+            )
     if len(pythons) > 1:
         which = ["%s has %s" % (", ".join(names), version) for version, names in sorted(pythons.items())]
         found.append("airflow_python_executable: hosts differ: %s: use one Python everywhere" % "; ".join(which))
@@ -101,10 +123,13 @@ class FilterModule:
     def filters(self):
         return {
             "release": release_filter,
+            "is_supported": is_supported,
             "digest": digest,
             "merge_options": merge,
             "deployment": deployment_filter,
             "refusals": refusals,
+            "servers": servers,
+            "connections": connections,
             "worker_name": worker_name,
             "address": address,
             "status_table": status_table,

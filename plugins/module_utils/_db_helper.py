@@ -565,6 +565,26 @@ class PostgreSQL(Server):
         match = re.match(r"(\S+)(?:\s+\S+)*?\s+v?(\d[\d.]*)", text)
         return (match.group(1).lower(), match.group(2)) if match else (text.split(" ", 1)[0].lower(), "0")
 
+    def limits(self):
+        """What bounds the connections of this user: (text, number) pairs."""
+        total, superusers, reserved, role, database = self.rows(
+            "SELECT current_setting('max_connections')::int, current_setting('superuser_reserved_connections')::int,"
+            " coalesce(current_setting('reserved_connections', true), '0')::int,"
+            " (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user),"
+            " (SELECT datconnlimit FROM pg_database WHERE datname = current_database())"
+        )[0]
+        server = f"max_connections {total} - superuser_reserved_connections {superusers}"
+        if reserved:
+            server += f" - reserved_connections {reserved}"
+        found = [(server, total - superusers - reserved)]
+        found += [("the user's CONNECTION LIMIT", role)] if role >= 0 else []
+        return found + ([("the database's CONNECTION LIMIT", database)] if database >= 0 else [])
+
+    def pooled(self):
+        """A pooler gives its clients numbers of its own for what is a process of the server."""
+        seen = self.connection.info.backend_pid
+        return seen != self.value("SELECT pg_backend_pid()")
+
     def tables(self, schema):
         return [
             row[0]
@@ -733,6 +753,14 @@ class MySQL(Server):
         product = "mariadb" if "mariadb" in (version + comment).lower() else "mysql"
         # Old servers put "5.5.5-" before the version for the sake of replication.
         return product, re.match(r"(?:5\.5\.5-(?=\d))?([\d.]*)", version).group(1) or "0"
+
+    def limits(self):
+        total, user = self.rows("SELECT @@global.max_connections, @@session.max_user_connections")[0]
+        return [(f"max_connections {total}", total)] + ([(f"max_user_connections {user}", user)] if user else [])
+
+    def pooled(self):
+        """MySQL's proxies answer with the numbers that they gave: there is nothing to see."""
+        return False
 
     def tables(self, _schema):
         return [
@@ -979,6 +1007,7 @@ class Run:
 
     def work(self):
         self.check_support()
+        self.check_connections()
         seen = self.examine()
         if seen["state"] == "current" and not seen["marked"]:
             return self.result(seen, seen["revisions"], False)
@@ -1009,6 +1038,15 @@ class Run:
             return
         if not self.request["allow_unsupported"]:
             raise Problem("unsupported", product=product, version=version, minimum=minimum, airflow=self.version)
+
+    def check_connections(self):
+        """Whether the server has room for all that the cluster opens."""
+        needed = self.request["connections"]
+        if not needed:
+            return
+        limit, allowed = min(self.server.limits(), key=lambda pair: pair[1])
+        if allowed < sum(needed.values()) and not self.server.pooled():
+            raise Problem("connections", limit=limit, allowed=allowed, needed=needed)
 
     def migrate(self, seen):
         """Runs the migration as a child and returns what the database holds afterwards."""

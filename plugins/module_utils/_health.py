@@ -61,6 +61,15 @@ def queue_depths(queues, runner, timeout=10):
     return {name: found.get(name) if isinstance(found, dict) else None for name in queues}
 
 
+def ask_broker(runner, timeout=10):
+    """Which broker the release's own client finds, and the kind of trouble it has with it, empty when there is none."""
+    request = dict(kind="broker", config=runner.config)
+    found = runner.python(SOURCE, request, timeout=timeout + 20)["trouble"]
+    if not isinstance(found, dict):
+        raise RunnerError(found)
+    return found
+
+
 def _port(port, timeout):
     try:
         socket.create_connection(("127.0.0.1", port), timeout=timeout).close()

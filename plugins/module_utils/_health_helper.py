@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 SOURCE = r"""
-import configparser, datetime, importlib, json, os, shlex, socket, subprocess, time
+import configparser, datetime, importlib, json, os, re, shlex, socket, subprocess, time
 
 
 def read(config, section, name):
@@ -92,11 +92,44 @@ def queues(config):
     return depths
 
 
+def broker(config):
+    from kombu import Connection
+    connection = Connection(read(config, "celery", "broker_url"), connect_timeout=5)
+    answer = {"host": connection.hostname, "port": connection.port, "database": connection.virtual_host}
+    answer["encrypted"] = bool(connection.ssl)
+    try:
+        connection.connect()
+        client = getattr(connection.default_channel, "client", None)
+        replica = client is not None and client.info("replication").get("role") in ("slave", b"slave")
+        answer["trouble"] = "replica" if replica else ""
+    except Exception as error:
+        # What a server answers holds nothing of what it was sent; other texts may hold the address, password included.
+        text = " ".join(str(error).split())
+        for trouble, words in (
+            ("no_password", r"without any password|no password is set"),
+            ("password_needed", r"NOAUTH|Authentication required"),
+            ("password", r"WRONGPASS|invalid username-password|invalid password"),
+            ("database", r"DB index|out of range"),
+            ("rights", r"NOPERM|no permissions|has no permissions"),
+            ("clients", r"max number of clients"),
+        ):
+            if re.search(words, text, re.I):
+                answer["trouble"] = trouble
+                break
+        else:
+            password = connection.password
+            answer["trouble"] = "unreachable"
+            answer["reason"] = type(error).__name__ + ": " + (text.replace(password, "***") if password else text)
+    finally:
+        connection.release()
+    return answer
+
+
 def ask():
     try:
         config = configparser.ConfigParser(interpolation=None, strict=False)
         config.read(REQUEST["config"])
-        return {"job": job, "worker": worker, "queues": queues}[REQUEST["kind"]](config)
+        return {"job": job, "worker": worker, "queues": queues, "broker": broker}[REQUEST["kind"]](config)
     except Exception as error:
         # The text of a driver's error may hold the address it was given, password included.
         return "cannot ask about it: %s" % type(error).__name__
@@ -105,7 +138,7 @@ def ask():
 trouble = ask()
 # Waiting here is cheap; to start this program again costs more than all it does.
 deadline = time.monotonic() + REQUEST.get("patience", 0)
-while REQUEST["kind"] != "queues" and trouble and time.monotonic() < deadline:
+while REQUEST["kind"] in ("job", "worker") and trouble and time.monotonic() < deadline:
     time.sleep(1)
     trouble = ask()
 print(json.dumps({"trouble": trouble}))

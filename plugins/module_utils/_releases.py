@@ -81,6 +81,14 @@ _RELEASES = [
             "s3": ["amazon"],
         },
         "drivers": {"postgresql": "postgresql+psycopg2", "mysql": "mysql+mysqldb"},
+        # What Airflow would take by itself, asyncpg, does not know libpq's options for TLS.
+        "async_drivers": {"postgresql": "postgresql+psycopg"},
+        # How each client is told to verify the server, certificate and name.
+        "tls": {
+            "postgresql": "?sslmode=verify-full&sslrootcert=%s",
+            "mysql": "?ssl_mode=VERIFY_IDENTITY&ssl_ca=%s",
+            "redis": "?ssl_cert_reqs=required&ssl_ca_certs=%s",
+        },
         "components": _COMPONENTS_3,
         "database_command": ["db", "migrate"],
         "secrets": {
@@ -89,6 +97,23 @@ _RELEASES = [
             "jwt_secret": ["api_auth", "jwt_secret"],
         },
         "options": "_options_3_3",
+        # Options that Airflow takes any number for, and does not work with less.
+        "least": {
+            "api.port": 1,
+            "api.workers": 1,
+            "celery.worker_concurrency": 1,
+            "celery.worker_prefetch_multiplier": 0,
+            "core.default_task_execution_timeout": 1,
+            "core.default_task_retries": 0,
+            "core.max_active_runs_per_dag": 1,
+            "core.max_active_tasks_per_dag": 1,
+            "core.parallelism": 1,
+            "dag_processor.parsing_processes": 1,
+            "database.sql_alchemy_pool_size": 0,
+            "scheduler.max_tis_per_query": 0,
+            "scheduler.scheduler_heartbeat_sec": 1,
+            "triggerer.capacity": 1,
+        },
     },
 ]
 

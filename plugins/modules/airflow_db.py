@@ -62,6 +62,13 @@ options:
     type: list
     elements: path
     default: []
+  connections:
+    description:
+      - How many connections each component of the whole cluster may have open, by its name. A server that allows fewer
+        in all is refused, unless there is a pooler before it. Without any, nothing is compared.
+      - A pooler before MySQL cannot be told from the server.
+    type: dict
+    default: {}
   timeout:
     description:
       - Seconds to wait for a run that migrates at the same time, and then, once more, seconds that the migration may
@@ -235,6 +242,10 @@ MESSAGES = {
         "its own, for its "
         "locks. Use the server's own address, or a pool in session mode, in the configuration that the migration reads."
     ),
+    "connections": (
+        "The database server allows too few connections: {where}. It allows {allowed} ({limit}), and the cluster may "
+        "need {sum} ({needed}). Raise the limit, put a pooler before it, or lower the workers' concurrency."
+    ),
     "foreign": (
         "The database is not empty, and not Airflow's: {where}. It holds, for example, {tables}. "
         "Name another database in sql_alchemy_conn."
@@ -290,6 +301,32 @@ MESSAGES = {
         "Does it read another database than {origin} names? It said: {tail}"
     ),
     "internal": "Reading the database failed in an unforeseen way: {where} ({reason}).",
+}
+
+# The variable of the collection's roles that each of them is about, where there is one.
+VARIABLES = {
+    "url": "airflow_database_url",
+    "dialect": "airflow_database_type",
+    "resolve": "airflow_database_host",
+    "unreachable": "airflow_database_host",
+    "password": "airflow_database_password",
+    "access": "airflow_database_user",
+    "database": "airflow_database_name",
+    "database_or_grant": "airflow_database_name",
+    "slots": "airflow_database_host",
+    "tls": "airflow_database_ca_file",
+    "unsupported": "airflow_database_allow_unsupported",
+    "grant": "airflow_database_user",
+    "owner": "airflow_database_user",
+    "read_only": "airflow_database_host",
+    "pooler": "airflow_database_host",
+    "connections": "airflow_database_connections",
+    "foreign": "airflow_database_name",
+    "newer": "airflow_version",
+    "too_old": "airflow_version",
+    "unknown": "airflow_version",
+    "lock_timeout": "airflow_database_timeout",
+    "migration_timeout": "airflow_database_timeout",
 }
 
 
@@ -370,9 +407,15 @@ class Failure:
             values["remedy"] = self.remedy(facts["marker"]["state"], values)
         if kind in ("migration_failed", "migration_timeout"):
             values["rest"] = self.rest(values)
+        if kind == "connections":
+            values["sum"] = sum(facts["needed"].values())
+            values["needed"] = " + ".join(
+                "{} {}".format(name, facts["needed"][name]) for name in sorted(facts["needed"])
+            )
         if kind == "lock_timeout":
             values["holder"] = facts["holder"] or "its connection is gone by now"
-        return MESSAGES[kind].format(**values)
+        text = MESSAGES[kind].format(**values)
+        return f"{VARIABLES[kind]}: {text}" if kind in VARIABLES else text
 
     def unknown_revision(self):
         """Newer, too old, not Airflow's at all, or nobody knows."""
@@ -421,6 +464,7 @@ def main():
             minimum_servers=dict(type="dict", default=dict(postgresql="14", mysql="8.0", mariadb=None)),
             allow_unsupported=dict(type="bool", default=False),
             running=dict(type="list", elements="path", default=[]),
+            connections=dict(type="dict", default={}),
             timeout=dict(type="int", default=1800),
         ),
         supports_check_mode=True,
@@ -446,7 +490,7 @@ def refuse(module, others):
     answer = ask(module, check=True)
     if answer.get("state") == "behind":
         module.fail_json(
-            msg="The database has to be migrated, and processes of another release still run: {}. They would be left "
+            msg="airflow_version: The database has to be migrated, and processes of another release still run: {}. They would be left "
             "with a schema they do not know. Nothing was migrated. Back up the database, stop the services on every "
             "host (systemctl stop 'airflow-*'), and run again".format(", ".join(sorted(others)))
         )
@@ -459,6 +503,9 @@ def ask(module, check):
         module.fail_json(msg="timeout is {} seconds; it has to be 1 or more".format(params["timeout"]))
     if not params["command"]:
         module.fail_json(msg="command is empty; it names the airflow command that migrates, such as [db, migrate]")
+    for name, count in params["connections"].items():
+        if not str(count).isdigit():
+            module.fail_json(msg=f"connections: {count} is no number of connections of {name}")
     for product, version in params["minimum_servers"].items():
         if version is not None and not numbers(version):
             module.fail_json(msg=f"minimum_servers: {version} is not a version of {product}")
@@ -469,6 +516,7 @@ def ask(module, check):
         "command": params["command"],
         "minimum_servers": params["minimum_servers"],
         "allow_unsupported": params["allow_unsupported"],
+        "connections": {name: int(count) for name, count in params["connections"].items()},
         "timeout": params["timeout"],
         "parent": os.getpid(),
     }

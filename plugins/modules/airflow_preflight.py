@@ -60,6 +60,23 @@ options:
         description: The variable that names the server.
         type: str
         required: true
+      kind:
+        description: What the server is. Needed where O(connect[].tls) is on.
+        type: str
+        choices: [postgresql, mysql, redis]
+      tls:
+        description:
+          - How far TLS to the server is tried. V(encrypt) verifies nothing, V(authority) who signed the certificate,
+            and V(name) also whom it is for.
+        type: str
+        choices: ['off', encrypt, authority, name]
+        default: 'off'
+      ca_file:
+        description: The certificate of the authority. By default those that the system trusts.
+        type: path
+      ca_variable:
+        description: The variable that names O(connect[].ca_file).
+        type: str
   ports:
     description: Ports that the host's own units will listen on. One that a stranger listens on is a problem.
     type: list
@@ -162,6 +179,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._tls import trouble as tls_trouble
 from ..module_utils._units import SystemdError, process_environment, show
 
 
@@ -182,9 +200,13 @@ def check_system(p):
     """The system is a supported one, and systemd runs it."""
     name, version = system()
     if name not in p["systems"] and "%s %s" % (name, version) not in p["systems"]:
-        yield "the system %s %s is not supported: use one of %s" % (name, version, ", ".join(p["systems"]))
+        yield "airflow_preflight_systems: the system %s %s is not supported: use a host with %s" % (
+            name,
+            version,
+            " or ".join(p["systems"]),
+        )
     if not os.path.isdir("/run/systemd/system"):
-        yield "systemd does not run this host: Airflow's services need it"
+        yield "systemd does not run this host, and Airflow's services need it: use a host that it runs"
 
 
 def python_version(python):
@@ -228,7 +250,10 @@ def check_servers(p):
     """Servers answer."""
     for server in p["connect"]:
         try:
-            socket.create_connection((server["host"], server["port"]), timeout=p["timeout"]).close()
+            with socket.create_connection((server["host"], server["port"]), timeout=p["timeout"]) as connection:
+                trouble = tls_trouble(connection, server) if server["tls"] != "off" else ""
+            if trouble:
+                yield trouble
         except socket.gaierror:
             yield "%s: the name %s does not resolve: correct it, or add it to DNS" % (
                 server["variable"],
@@ -314,7 +339,10 @@ def check_clock(p, now):
     behind = p["controller_time"] - now
     # How long the call took cannot be told from a clock that is ahead: the action adds what it knows.
     if behind > p["clock_bound"]:
-        yield "the clock is %d s behind the controller's: run a time service, such as chrony" % behind
+        yield (
+            "airflow_preflight_clock_bound: the clock is %d s behind the controller's, and %d s are allowed: run a "
+            "time service, such as chrony" % (behind, p["clock_bound"])
+        )
 
 
 def main():
@@ -332,6 +360,10 @@ def main():
                     host=dict(type="str", required=True),
                     port=dict(type="int", required=True),
                     variable=dict(type="str", required=True),
+                    kind=dict(type="str", choices=["postgresql", "mysql", "redis"]),
+                    tls=dict(type="str", choices=["off", "encrypt", "authority", "name"], default="off"),
+                    ca_file=dict(type="path"),
+                    ca_variable=dict(type="str"),
                 ),
             ),
             ports=dict(

@@ -43,8 +43,19 @@ problems:
   elements: str
   sample: ["airflow_jwt_secret: it is missing: generate one"]
 deployment:
-  description: Digest of the deployment that the host declares.
+  description: Digest of the deployment that the host declares. Null where what it declares makes none.
   returned: always
   type: str
   sample: 0f3a9be41c22
+version:
+  description: The Airflow version that the host declares.
+  returned: always
+  type: str
+  sample: 3.3.2
+single:
+  description: The components of the host that may run on one host only.
+  returned: always
+  type: list
+  elements: str
+  sample: [scheduler]
 """

@@ -34,6 +34,7 @@ _PUBLIC_SECRETS = {
     "admin",
 }
 _PLACEHOLDER = re.compile(r"host:port|:passwd@|/db$|<[a-z_ -]+>|CHANGE_?ME|REPLACE_?ME|FILL_?ME", re.IGNORECASE)
+_PLACEHOLDER_LEFT = ("it still holds a placeholder", "put the real value in its place")
 _FREE_SECTIONS = re.compile(r"_transport_options$|_kwargs$")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 
@@ -51,6 +52,19 @@ _OWN_ENVIRONMENT = {
 
 MINIMUM_SECRET = 32
 
+_PORT = (1, 65535)
+# The least and the most that a variable may be.
+_RANGES = {
+    "airflow_webserver_port": _PORT,
+    "airflow_proxy_port": _PORT,
+    "airflow_database_port": _PORT,
+    "airflow_broker_port": _PORT,
+    "airflow_broker_database": (0, None),
+    "airflow_visibility_timeout": (1, None),
+    "airflow_worker_stop_timeout": (1, None),
+    "airflow_service_worker_concurrency": (1, None),
+}
+
 
 def problems(declared, release):
     """What is wrong with what one host declares, as (variable, what is wrong, what to do) triples."""
@@ -61,10 +75,13 @@ def problems(declared, release):
         _environment,
         _secrets,
         _placeholders,
+        _numbers,
         _urls,
         _database,
         _broker,
+        _authorities,
         _timeouts,
+        _autoscale,
         _timezone,
     ):
         found += check(declared, release)
@@ -88,16 +105,18 @@ def _topology(declared, _release):
 
 
 def _components(declared, release):
+    fix = "use %s" % ", ".join(sorted(release["components"]))
+    return [
+        ("airflow_components", "Airflow %s has no component %s" % (release["version"], name), fix)
+        for name in declared["components"]
+        if name not in release["components"]
+    ]
+
+
+def singles(declared, release):
+    """The components of a host that may run on one host only: the hosts are counted where all are known."""
     known = release["components"]
-    found = []
-    for name in declared["components"]:
-        if name not in known:
-            fix = "use %s" % ", ".join(sorted(known))
-            found.append(("airflow_components", "Airflow %s has no component %s" % (release["version"], name), fix))
-        elif known[name]["single"] and len(declared["masters"]) > 1 and name not in declared["standby"]:
-            fix = "name one host in airflow_active_%s" % name
-            found.append(("airflow_components", "only one %s may be active, on one host" % name, fix))
-    return found
+    return [name for name in declared["components"] if name in known and known[name]["single"]]
 
 
 def _environment(declared, _release):
@@ -118,7 +137,7 @@ def _secrets(declared, _release):
             fix = "generate one: lookup('dataops.airflow.secret', ...), or put one into the vault"
             found.append((variable, "it is missing", fix))
         elif _PLACEHOLDER.search(value):
-            found.append((variable, "it still holds a placeholder", "put the real value in its place"))
+            found.append((variable, *_PLACEHOLDER_LEFT))
         elif value.lower() in _PUBLIC_SECRETS or value in _PUBLIC_SECRETS:
             found.append((variable, "it is a value from public examples", "generate one of your own"))
         elif variable == "airflow_fernet_key":
@@ -143,15 +162,78 @@ def _fernet(variable, value):
 
 def _placeholders(declared, _release):
     parts = dict(declared["addresses"], **declared["passwords"])
-    found = [name for name, value in sorted(parts.items()) if _PLACEHOLDER.search(value)]
+    found = [(name, *_PLACEHOLDER_LEFT) for name, value in sorted(parts.items()) if _PLACEHOLDER.search(value)]
+    for name, value in sorted(declared["passwords"].items()):
+        if value.lower() in _PUBLIC_SECRETS:
+            found.append(
+                (name, "it is a value from public examples", "give the server, and write here, one of your own")
+            )
     # An URL is made of its parts unless it was given whole: a placeholder is told once, where it was written.
-    found = found or [name for name, value in sorted(declared["urls"].items()) if _PLACEHOLDER.search(value)]
-    return [(name, "it still holds a placeholder", "put the real value in its place") for name in found]
+    return found or [
+        (name, *_PLACEHOLDER_LEFT) for name, value in sorted(declared["urls"].items()) if _PLACEHOLDER.search(value)
+    ]
 
 
-def _urls(declared, _release):
+def _integer(value):
+    """What is written as a whole number, else None."""
+    text = str(value).strip()
+    return int(text) if re.match(r"^-?[0-9]+$", text) else None
+
+
+def _outside(value, least, most=None):
+    """What is wrong with a number, None where it is right."""
+    number = _integer(value)
+    if number is None:
+        return "%r is no whole number" % (value,)
+    if number < least or (most is not None and number > most):
+        return "%d is not %s" % (number, "%d to %d" % (least, most) if most else "%d or more" % least)
+    return None
+
+
+def _numbers(declared, release):
     found = []
+    for variable, value in sorted(declared["numbers"].items()):
+        # The port of a database that is refused has no default.
+        unknown = variable == "airflow_database_port" and not release["databases"].get(declared["database_type"])
+        what = None if value is None or unknown else _outside(value, *_RANGES[variable])
+        if what:
+            found.append((variable, what, "write a number in that range"))
+    if declared["numbers"]["airflow_proxy_port"] == declared["numbers"]["airflow_webserver_port"]:
+        found.append(("airflow_proxy_port", "it is airflow_webserver_port too", "choose another port for one of them"))
+    for name, least in sorted(release["least"].items()):
+        section, option = name.split(".")
+        value = declared["options"].get(section, {}).get(option)
+        what = None if value is None else _outside(value, least)
+        # What is no number is told where the types of options are looked at.
+        if what and _integer(value) is not None:
+            found.append(("airflow_options.%s" % name, what, "write a number in that range"))
+    return found
+
+
+def _autoscale(declared, _release):
+    found = []
+    for variable, value in (
+        ("airflow_service_worker_autoscale", declared["autoscale"]),
+        ("airflow_options.celery.worker_autoscale", declared["options"].get("celery", {}).get("worker_autoscale")),
+    ):
+        if value is None:
+            continue
+        most, comma, least = str(value).partition(",")
+        most, least = _integer(most), _integer(least)
+        if not comma or most is None or least is None or not most >= least >= 0 or most == 0:
+            fix = "write the most and the least number of processes, such as 16,4"
+            found.append((variable, "%r is no range" % (value,), fix))
+    return found
+
+
+def _urls(declared, release):
+    found = []
+    wrong_ports = {variable for variable, _what, _fix in _numbers(declared, release)}
     for variable, value in sorted(declared["urls"].items()):
+        # An URL that is made of a wrong port is wrong for that reason.
+        part = "airflow_broker_port" if variable == "airflow_broker_url" else "airflow_database_port"
+        if part in wrong_ports and ":%s/" % declared["numbers"][part] in value:
+            continue
         # The value is not shown: it may hold a password.
         rest = value.split("://", 1)
         authority = re.split(r"[/?#]", rest[1], maxsplit=1)[0] if len(rest) == 2 else ""
@@ -189,16 +271,41 @@ def _broker(declared, _release):
     return []
 
 
+def _authorities(declared, _release):
+    found = [
+        (variable, "%r is no absolute path" % path, "write the path that the file has on the hosts")
+        for variable, path in sorted(declared["ca_files"].items())
+        if path and not path.startswith("/")
+    ]
+    if declared["ca_files"]["airflow_broker_ca_file"] and declared["own_broker"]:
+        what = "the Redis that this collection installs speaks no TLS"
+        found.append(("airflow_broker_ca_file", what, "leave it empty, or name a broker of your own"))
+    return found
+
+
 def _timeouts(declared, _release):
-    visibility, stop = declared["visibility_timeout"], declared["worker_stop_timeout"]
-    if visibility > stop:
-        return []
-    what = "a task may run %d s while its worker stops, and the broker hands it out again after %d s" % (
-        stop,
-        visibility,
-    )
-    fix = "set airflow_visibility_timeout above airflow_worker_stop_timeout"
-    return [("airflow_visibility_timeout", what, fix)]
+    """visibility timeout > time to stop > longest task, each as it will be in force."""
+    stop = _integer(declared["numbers"]["airflow_worker_stop_timeout"])
+    variable = "airflow_visibility_timeout"
+    visibility = declared["options"].get("celery_broker_transport_options", {}).get("visibility_timeout")
+    if visibility is None or str(visibility) == str(declared["numbers"][variable]):
+        visibility = declared["numbers"][variable]
+    else:
+        variable = "airflow_options.celery_broker_transport_options.visibility_timeout"
+    visibility = _integer(visibility)
+    longest = _integer(declared["options"].get("core", {}).get("default_task_execution_timeout", ""))
+    found = []
+    if None not in (stop, visibility) and visibility <= stop:
+        what = "a task may run %d s while its worker stops, and the broker hands it out again after %d s" % (
+            stop,
+            visibility,
+        )
+        found.append((variable, what, "set it above airflow_worker_stop_timeout"))
+    if None not in (stop, longest) and longest >= stop:
+        what = "a task may run %d s, and its worker is killed after %d s when it stops" % (longest, stop)
+        fix = "set it above airflow_options.core.default_task_execution_timeout"
+        found.append(("airflow_worker_stop_timeout", what, fix))
+    return found
 
 
 def _timezone(declared, _release):

@@ -12,3 +12,6 @@ COLLECTIONS = Path(__file__).resolve().parents[2] / "collections"
 # A plain pytest finds the collection through the checkout's own tree; ansible-test brings a loader of its own.
 if "ansible_collections" not in sys.modules and COLLECTIONS.is_dir():
     sys.path.insert(0, str(COLLECTIONS))
+
+# What tests of all kinds share.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

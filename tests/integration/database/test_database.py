@@ -217,7 +217,7 @@ def test_migration_timeout(bench, outdated):
 def test_connections_that_fail(bench, initialised):
     where = f"database {initialised} on 127.0.0.1 port 5432 as user airflow"
     assert bench.fails(bench.deployment(initialised, password="not-the-password")).startswith(
-        f"The database server refuses the password: {where}."
+        f"airflow_database_password: The database server refuses the password: {where}."
     )
     assert 'CREATE DATABASE "missing"' in bench.fails(bench.deployment("missing"))
     message = bench.fails(bench.deployment(initialised, port=5999))

@@ -10,7 +10,8 @@ import copy
 
 import pytest
 from ansible_collections.dataops.airflow.plugins.module_utils._releases import release
-from ansible_collections.dataops.airflow.plugins.plugin_utils._gate import problems
+from ansible_collections.dataops.airflow.plugins.plugin_utils._gate import problems, singles
+from refusals import DECLARED
 
 FERNET = "mZ4bq0cF4Hn1yBv7Zb6xQe0sJm0cVgQ2y5v0m1oJ0xQ="
 GOOD = {
@@ -20,7 +21,6 @@ GOOD = {
     "workers": ["w1", "w2"],
     "worker_names": ["w1", "w2"],
     "components": ["webserver", "scheduler", "dag_processor", "triggerer"],
-    "standby": [],
     "secrets": {
         "airflow_fernet_key": FERNET,
         "airflow_api_secret_key": "k" * 48,
@@ -38,109 +38,93 @@ GOOD = {
     "database_type": "postgresql",
     "database_url_given": False,
     "broker_url_given": False,
-    "visibility_timeout": 90000,
-    "worker_stop_timeout": 86400,
+    "ca_files": {"airflow_database_ca_file": "", "airflow_broker_ca_file": ""},
+    "own_broker": True,
+    "numbers": {
+        "airflow_webserver_port": 8080,
+        "airflow_proxy_port": 8089,
+        "airflow_database_port": 5432,
+        "airflow_broker_port": 6379,
+        "airflow_broker_database": 0,
+        "airflow_visibility_timeout": 90000,
+        "airflow_worker_stop_timeout": 86400,
+        "airflow_service_worker_concurrency": None,
+    },
+    "autoscale": None,
     "timezone": "Asia/Jakarta",
     "options": {"core": {"parallelism": 128, "load_examples": False}},
     "extra_sections": [],
     "environment": {"TMPDIR": "/var/tmp"},
 }
 
-# where it is wrong, what stands there, the variable that must be named, words that must be in the refusal
-REFUSALS = [
-    (["masters"], [], "groups.master", "at least one host"),
-    (["workers"], [], "groups.worker", "needs workers"),
-    (["worker_names"], ["w1", "w1"], "airflow_worker_name", "two workers"),
-    (["worker_names"], ["w,1"], "airflow_worker_name", "queue"),
-    (["components"], ["schedular"], "airflow_components", "no component schedular"),
-    (["environment"], {"PATH": "/bin"}, "airflow_environment.PATH", "set it themselves"),
-    (["environment"], {"A B": "1"}, "airflow_environment.A B", "name of a variable"),
-    (["secrets", "airflow_fernet_key"], "", "airflow_fernet_key", "missing"),
-    (["secrets", "airflow_fernet_key"], "short", "airflow_fernet_key", "not a Fernet key"),
-    (["secrets", "airflow_fernet_key"], FERNET + ",nokey", "airflow_fernet_key", "not a Fernet key"),
-    (
-        ["secrets", "airflow_fernet_key"],
-        "46BKJoQYlPPOexq0OhDZnIlNepKFf87WFwLbfzqDDho=",
-        "airflow_fernet_key",
-        "public examples",
-    ),
-    (["secrets", "airflow_jwt_secret"], "", "airflow_jwt_secret", "missing"),
-    (["secrets", "airflow_jwt_secret"], "tooshort", "airflow_jwt_secret", "needs 32"),
-    (["secrets", "airflow_api_secret_key"], "tooshort", "airflow_api_secret_key", "needs 32"),
-    (["secrets", "airflow_admin_password"], "admin", "airflow_admin_password", "public examples"),
-    (["secrets", "airflow_admin_password"], "REPLACE_ME", "airflow_admin_password", "placeholder"),
-    (["passwords", "airflow_database_password"], "REPLACE_ME", "airflow_database_password", "placeholder"),
-    (["addresses", "airflow_database_host"], "REPLACE_ME", "airflow_database_host", "placeholder"),
-    (["addresses", "airflow_database_host"], "", "airflow_database_host", "missing"),
-    (["addresses", "airflow_broker_host"], "", "airflow_broker_host", "need a broker"),
-    (
-        ["urls", "airflow_database_url"],
-        "mysql://airflow:passwd@host:port/airflow",
-        "airflow_database_url",
-        "placeholder",
-    ),
-    (["urls", "airflow_database_url"], "postgresql://a:p@ss@db1/airflow", "airflow_database_url", "percent-encoded"),
-    (["urls", "airflow_broker_url"], "redis://:a/b#c@broker1:6379/0", "airflow_broker_url", "percent-encoded"),
-    (["urls", "airflow_broker_url"], "broker1", "airflow_broker_url", "not an URL"),
-    (["urls", "airflow_database_url"], "sqlite:////tmp/airflow.db", "airflow_database_url", "SQLite"),
-    (["database_type"], "mariadb", "airflow_database_type", "postgresql"),
-    (["visibility_timeout"], 3600, "airflow_visibility_timeout", "86400"),
-    (["timezone"], "Asia/Jakart", "airflow_timezone", "Asia/Jakarta"),
-    (["options", "core", "paralelism"], 1, "airflow_options.core.paralelism", "parallelism"),
-    (["options", "core", "sql_alchemy_conn"], "x", "airflow_options.core.sql_alchemy_conn", "section database"),
-    (["options", "schedular"], {"a": 1}, "airflow_options.schedular", "scheduler"),
-    (["options", "core", "parallelism"], "many", "airflow_options.core.parallelism", "no integer"),
-    (
-        ["options", "scheduler"],
-        {"enable_health_check": "perhaps"},
-        "airflow_options.scheduler.enable_health_check",
-        "no boolean",
-    ),
-    (
-        ["options", "logging"],
-        {"remote_logging": True, "remote_base_log_folder": "s3://logs/airflow"},
-        "airflow_options.logging.remote_log_conn_id",
-        "without a connection",
-    ),
-]
 
-
-def declared(path, value):
-    found = copy.deepcopy(GOOD)
-    place = found
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = value
+def declared(changes, base=GOOD):
+    """What is declared, with some of it changed."""
+    found = copy.deepcopy(base)
+    for name, value in changes.items():
+        inner = isinstance(value, dict) and isinstance(found.get(name), dict)
+        found[name] = declared(value, found[name]) if inner else value
     return found
+
+
+def at(value, *path):
+    """A value at its place."""
+    for name in reversed(path):
+        value = {name: value}
+    return value
 
 
 def test_a_good_declaration_is_accepted():
     assert problems(GOOD, release("3.3.2")) == []
 
 
-@pytest.mark.parametrize(("path", "value", "variable", "words"), REFUSALS)
-def test_refusal_names_the_variable_and_the_fix(path, value, variable, words):
-    found = problems(declared(path, value), release("3.3.2"))
-    about = [problem for problem in found if problem[0] == variable]
-    assert about, found
-    assert words in " ".join(about[0])
-    assert about[0][2], "a refusal says what to do"
+@pytest.mark.parametrize("row", DECLARED, ids=[row["wrong"] for row in DECLARED])
+def test_refusal_names_the_variable_and_the_fix(row):
+    found = problems(declared(row["declare"]), release("3.3.2"))
+    assert " ".join(row["says"].split()) in [": ".join(problem) for problem in found]
+    assert all(len(problem) == 3 and all(problem) for problem in found)
 
 
-def test_no_refusal_shows_a_secret():
-    secret = "hunter2hunter2hunter2@/#"
-    for path in (
-        ["secrets", "airflow_jwt_secret"],
-        ["secrets", "airflow_fernet_key"],
-        ["passwords", "airflow_database_password"],
-    ):
-        assert secret not in str(problems(declared(path, secret), release("3.3.2")))
-    url = "postgresql://airflow:%s@db1/airflow" % secret
-    assert secret not in str(problems(declared(["urls", "airflow_database_url"], url), release("3.3.2")))
+def test_several_are_told_at_once():
+    found = problems(declared({"masters": [], "timezone": "Moon", "options": {"schedular": {}}}), release("3.3.2"))
+    assert {problem[0] for problem in found} == {"groups.master", "airflow_timezone", "airflow_options.schedular"}
+
+
+def test_numbers_may_be_written_as_text():
+    numbers = {name: None if value is None else str(value) for name, value in GOOD["numbers"].items()}
+    assert problems(declared({"numbers": numbers, "autoscale": "16,4"}), release("3.3.2")) == []
+
+
+def test_the_time_that_a_task_may_take_is_below_that_of_its_worker():
+    options = {"core": {"default_task_execution_timeout": 86399}}
+    assert problems(declared({"options": options}), release("3.3.2")) == []
+
+
+def test_only_what_may_run_once_is_counted():
+    facts = release("3.3.2")
+    assert singles(GOOD, facts) == []
+    facts["components"] = dict(facts["components"], scheduler=dict(facts["components"]["scheduler"], single=True))
+    assert singles(GOOD, facts) == ["scheduler"]
+    assert problems(GOOD, facts) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [("secrets", name) for name in GOOD["secrets"]]
+    + [("passwords", name) for name in GOOD["passwords"]]
+    + [("urls", name) for name in GOOD["urls"]]
+    + [("options", "core", "fernet_key"), ("options", "celery", "flower_basic_auth")],
+    ids=".".join,
+)
+@pytest.mark.parametrize("secret", ["hunter2hunter2hunter2@/#", "REPLACE_ME-hunter2", "CHANGE_ME@hunter2:x"])
+def test_no_refusal_shows_a_secret(path, secret):
+    value = "postgresql://airflow:%s@db1:x/airflow" % secret if path[0] == "urls" else secret
+    found = str(problems(declared(at(value, *path)), release("3.3.2")))
+    assert "hunter2" not in found
 
 
 def test_an_extra_section_is_allowed_by_its_name():
-    found = declared(["options", "my_plugin"], {"color": "red"})
+    found = declared({"options": {"my_plugin": {"color": "red"}}})
     assert problems(found, release("3.3.2"))
     found["extra_sections"] = ["my_plugin"]
     assert problems(found, release("3.3.2")) == []
