@@ -67,7 +67,7 @@ from ..module_utils._runner import RUNNER_ARGUMENTS, Runner, RunnerError, stand_
 
 MESSAGES = {
     "password": "airflow_broker_password: {where} refuses the password: write the one that it has",
-    "password_needed": "airflow_broker_password: {where} wants a password, and none is given: write the one that it has",
+    "password_needed": "airflow_broker_password: {where} wants a password, and none is given: write the one it has",
     "no_password": "airflow_broker_password: {where} has no password, and one is given: set it there (requirepass)",
     "database": "airflow_broker_database: {where} has no database {database}: use 0, or raise databases there",
     "rights": "airflow_broker_url: {where} lets the user in, and lets it do too little: grant it all keys and commands",
