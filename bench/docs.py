@@ -4,7 +4,8 @@
 
 """Writes the tables of the documentation from what they describe. `bench/docs` calls it.
 
-docs/VARIABLES.md and docs/MODULES.md are generated as a whole, README.md and the roles' READMEs between their markers.
+VARIABLES.md, MODULES.md and REFUSALS.md of docs/ are generated as a whole, README.md and the roles' READMEs between
+their markers.
 """
 
 from __future__ import annotations
@@ -186,6 +187,46 @@ def all_modules():
     return lines
 
 
+GATES = {
+    "a": (
+        "Gate (a): the inventory",
+        "Looked at on the controller, before any host is asked. Each host's refusals are shown with its name.",
+    ),
+    "b": (
+        "Gate (b): the hosts",
+        "Looked at on each host with Python's standard library, before any host is changed.",
+    ),
+    "c": (
+        "Gate (c): the servers",
+        "Asked with the release's own clients, on one host, before the database is changed and before anything is",
+        "restarted. New releases and deployments are beside those in use by then.",
+    ),
+}
+
+
+def all_refusals():
+    """docs/REFUSALS.md."""
+    lines = [
+        "# Refusals",
+        "",
+        "Generated from `tests/refusals.yml`, which the tests read as well, by `bench/docs`: do not edit. `...` stands",
+        "for what differs from place to place.",
+        "",
+        "All refusals of a gate are shown at once. What runs goes on as it was.",
+    ]
+    for gate, (title, *text) in GATES.items():
+        rows = []
+        for row in load("tests/refusals.yml"):
+            if row["gate"] == gate:
+                says = " ".join(row["says"].split())
+                named = re.search(r"(airflow_|groups\.)[\w.]*\w", says)
+                rows.append(
+                    [row["wrong"], f"`{named[0]}`" if named else "", says.replace("<", "&lt;").replace("*", "\\*")]
+                )
+        lines += ["", f"## {title}", "", *text, "", *table(["what is wrong", "variable", "what the run says"], rows)]
+    return lines
+
+
 def summaries():
     """The tables of README.md."""
     return {
@@ -226,6 +267,7 @@ def documents():
     found = {
         "docs/VARIABLES.md": "\n".join(all_variables()) + "\n",
         "docs/MODULES.md": "\n".join(all_modules()) + "\n",
+        "docs/REFUSALS.md": "\n".join(all_refusals()) + "\n",
         "README.md": fill("README.md", summaries()),
     }
     for role in roles():

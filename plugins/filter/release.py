@@ -92,8 +92,9 @@ def refusals(members, hostvars, key, masters):
     elif len(deployments) > 1:
         groups = sorted(deployments.values(), key=len)
         found.append(
-            "%s: they declare another deployment than %s: give all hosts the same version, options and secrets; what "
-            "differs by host goes into airflow_service_* variables" % (", ".join(groups[0]), ", ".join(groups[-1]))
+            "airflow_options: %s declare another deployment than %s: give all hosts the same options, environment and "
+            "secrets; what differs by host goes into airflow_service_* variables"
+            % (", ".join(groups[0]), ", ".join(groups[-1]))
         )
     for component, names in sorted(singles.items()):
         if len(names) > 1:

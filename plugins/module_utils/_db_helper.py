@@ -1041,7 +1041,7 @@ class Run:
 
     def check_connections(self):
         """Whether the server has room for all that the cluster opens."""
-        needed = self.request["connections"]
+        needed = self.request.get("connections")
         if not needed:
             return
         limit, allowed = min(self.server.limits(), key=lambda pair: pair[1])

@@ -490,9 +490,9 @@ def refuse(module, others):
     answer = ask(module, check=True)
     if answer.get("state") == "behind":
         module.fail_json(
-            msg="airflow_version: The database has to be migrated, and processes of another release still run: {}. They "
-            "would be left with a schema they do not know. Nothing was migrated. Back up the database, stop the services on every "
-            "host (systemctl stop 'airflow-*'), and run again".format(", ".join(sorted(others)))
+            msg="airflow_version: The database has to be migrated, and processes of another release still run: {}. "
+            "They would be left with a schema they do not know. Nothing was migrated. Back up the database, stop the "
+            "services on every host (systemctl stop 'airflow-*'), and run again".format(", ".join(sorted(others)))
         )
 
 

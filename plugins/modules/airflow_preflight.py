@@ -284,13 +284,23 @@ def listeners():
     return found
 
 
+def open_files(pid):
+    """What a process has open. Files come and go while one looks."""
+    found = set()
+    for number in os.listdir("/proc/%s/fd" % pid):
+        try:
+            found.add(os.readlink("/proc/%s/fd/%s" % (pid, number)))
+        except OSError:
+            continue
+    return found
+
+
 def owner(inodes):
     """Unit and command of the process that holds one of the sockets."""
     wanted = {"socket:[%s]" % inode for inode in inodes}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            links = {os.readlink("/proc/%s/fd/%s" % (pid, fd)) for fd in os.listdir("/proc/%s/fd" % pid)}
-            if not links & wanted:
+            if not open_files(pid) & wanted:
                 continue
             with open("/proc/%s/cgroup" % pid) as handle:
                 cgroups = handle.read()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.dataops.airflow.plugins.filter import release
+from refusals import refused
 
 FILTERS = release.FilterModule().filters()
 
@@ -63,3 +64,47 @@ def test_status_table():
 def test_status_table_of_nothing():
     lines = FILTERS["status_table"]([], {})
     assert lines[1:] == ["database: unknown (no revision)", "queued: unknown"]
+
+
+def gate(masters=("m1", "m2"), **results):
+    """What the gate tells of these results, host by host."""
+    members = sorted(results)
+    hostvars = {name: {"looked": result} for name, result in results.items()}
+    return FILTERS["refusals"](members, hostvars, "looked", list(masters))
+
+
+def test_nothing_to_refuse():
+    assert gate(m1={"problems": [], "version": "3.3.2"}, m2={}, w1={"unreachable": True}) == []
+
+
+def test_a_problem_names_its_hosts():
+    assert gate(m1={"problems": ["x: y: z"]}, w1={"problems": ["x: y: z", "a: b: c"]}) == [
+        "every host: x: y: z",
+        "w1: a: b: c",
+    ]
+
+
+def test_hosts_that_disagree():
+    good = {"version": "3.3.2", "deployment": "a", "python": "3.11"}
+    (found,) = gate(m1=good, w1=dict(good, version="3.3.1", deployment="b"))
+    assert refused("versions", found)
+    (found,) = gate(m1=good, m2=good, w1=dict(good, deployment="b"))
+    assert refused("deployments", found)
+    (found,) = gate(m1=good, w1=dict(good, python="3.12"))
+    assert refused("pythons", found)
+
+
+def test_a_component_that_may_run_once():
+    one = {"version": "3.3.2", "single": ["scheduler"]}
+    (found,) = gate(m1=one, m2=one)
+    assert refused("single", found)
+    assert gate(m1=one, m2=dict(one, single=[])) == []
+
+
+def test_a_master_that_cannot_be_reached():
+    (found,) = gate(m1={"unreachable": True}, w1={"problems": []})
+    assert refused("master_away", found)
+
+
+def test_a_version_is_known_or_not():
+    assert [FILTERS["is_supported"](version) for version in ("3.3.2", "2.0.0", "latest", None)] == [True] + [False] * 3

@@ -17,6 +17,7 @@ import os
 import re
 import socket
 import time
+import types
 
 STORE = os.environ.get("FAKE_STORE") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "server.json")
 if not os.path.exists(STORE):
@@ -68,6 +69,7 @@ def connect(**arguments):
 class Connection:
     def __init__(self, number):
         self.number = number
+        self.info = types.SimpleNamespace(backend_pid=number)
         # A real socket: the helper sets its options and hands it on.
         self.socket = socket.socket()
 
@@ -141,6 +143,8 @@ def answer(data, connection, sql, values):
         return [[name] for name in tables]
     if sql.startswith("SELECT version_num FROM"):
         return [[revision] for revision in tables[sql.split()[-1]]]
+    if "max_connections" in sql:
+        return [data["limits"]]
     if "pg_backend_pid()" in sql and "pg_locks" not in sql and "terminate" not in sql:
         data["asked"] += 1
         return [[{"none": connection.number, "same": 7, "robin": data["asked"] % 2}[data["pooler"]]]]

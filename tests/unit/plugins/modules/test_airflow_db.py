@@ -25,6 +25,7 @@ from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.dataops.airflow.plugins.module_utils import _db_helper, _revisions
 from ansible_collections.dataops.airflow.plugins.modules import airflow_db
+from refusals import refused
 
 HERE = Path(__file__).resolve().parent
 CORE_210, CORE_32, CORE_33 = "5f2621c13b39", "1d6611b6ab7c", "d2f4e1b3c5a7"
@@ -512,7 +513,8 @@ def test_postgresql_refuses(release, kind):
         "database": 'Create it: CREATE DATABASE "airflow" OWNER "af";',
         "slots": "takes no more connections",
     }
-    release.fails(words[kind])
+    text = release.fails(words[kind])
+    assert kind != "access" or refused("database_user", text)
 
 
 def test_postgresql_refuses_by_code(release):
@@ -598,14 +600,15 @@ def test_masker():
 @pytest.mark.parametrize(
     "version, words",
     [
-        ("PostgreSQL 13.9 on x86_64", "Airflow 3.3.2 does not support PostgreSQL 13.9 (it needs 14 or later)"),
+        ("PostgreSQL 13.4 on x86_64", "Airflow 3.3.2 does not support PostgreSQL 13.4 (it needs 14 or later)"),
         ("CockroachDB CCL v23.1.1 (x86_64)", "Airflow 3.3.2 does not support cockroachdb 23.1.1: database airflow"),
         ("Strange", "does not support strange 0"),
     ],
 )
 def test_unsupported_postgresql(release, version, words):
     release.server(version=version, tables=AT_HEAD)
-    release.fails(words, "set allow_unsupported to go on at your own risk")
+    text = release.fails(words, "set allow_unsupported to go on at your own risk")
+    assert "PostgreSQL" not in words or refused("database_old", text)
     result = release.run(allow_unsupported=True)
     assert result["state"] == "current" and "allow_unsupported is set" in result["warnings"][0]
 
@@ -646,6 +649,80 @@ def test_pooler(release, pooler, check):
     # With nothing to migrate it is no obstacle.
     release.server(tables=AT_HEAD)
     assert release.run()["state"] == "current"
+
+
+# --- connections
+
+
+CLUSTER = {"webserver": 30, "worker": 40}
+
+
+@pytest.mark.parametrize(
+    "limits, words",
+    [
+        ([73, 3, 0, -1, -1], None),
+        ([72, 3, 0, -1, -1], "It allows 69 (max_connections 72 - superuser_reserved_connections 3), and the cluster"),
+        (
+            [80, 3, 10, -1, -1],
+            "allows 67 (max_connections 80 - superuser_reserved_connections 3 - reserved_connections 10)",
+        ),
+        ([300, 3, 0, 50, -1], "It allows 50 (the user's CONNECTION LIMIT)"),
+        ([300, 3, 0, 60, 55], "It allows 55 (the database's CONNECTION LIMIT)"),
+        ([300, 3, 0, 0, -1], "It allows 0 (the user's CONNECTION LIMIT)"),
+    ],
+)
+@pytest.mark.parametrize("check", [True, False])
+def test_connections_of_postgresql(release, limits, words, check):
+    release.server(limits=limits, tables=AT_HEAD)
+    if words is None:
+        assert release.run(connections=CLUSTER, check=check)["state"] == "current"
+        return
+    release.fails(words, "may need 70 (webserver 30 + worker 40). Raise the limit", connections=CLUSTER, check=check)
+    # Not asked for, it is not compared; behind a pooler, the server's limit says nothing.
+    assert release.run(check=check)["state"] == "current"
+    release.server(pooler="same")
+    assert release.run(connections=CLUSTER, check=check)["state"] == "current"
+
+
+@pytest.mark.parametrize(
+    "limits, words",
+    [
+        ([70, 0], None),
+        ([69, 0], "It allows 69 (max_connections 69)"),
+        ([300, 20], "It allows 20 (max_user_connections 20)"),
+    ],
+)
+def test_connections_of_mysql(release, limits, words):
+    release.mysql()
+    release.server(limits=limits, tables=AT_HEAD)
+    if words is None:
+        assert release.run(connections=CLUSTER)["state"] == "current"
+    else:
+        release.fails("airflow_database_connections: The database server allows too few", words, connections=CLUSTER)
+
+
+def test_connections_that_are_no_numbers(release):
+    release.fails("connections: many is no number of connections of worker", connections={"worker": "many"})
+
+
+# --- processes of another release
+
+
+def test_nothing_is_migrated_under_processes_of_another_release(release):
+    release.server(tables=BEHIND)
+    text = release.fails("Nothing was migrated", running=["/opt/other", str(release.venv)])
+    assert refused("running", text)
+    assert "still run: /opt/other. They" in text
+    assert release.wrote() == [] and not release.read()["ran"]
+    # Check mode tells what would be migrated; the processes are still to be stopped.
+    assert release.run(running=["/opt/other"], check=True)["changed"]
+
+
+def test_processes_of_another_release_are_no_obstacle_without_a_migration(release):
+    release.server(tables=AT_HEAD)
+    assert release.run(running=["/opt/other"])["state"] == "current"
+    release.server(tables=BEHIND)
+    assert release.run(running=[str(release.venv)])["migrated"]
 
 
 # --- rights
@@ -701,10 +778,11 @@ def test_newer(release):
     release.server(tables=dict(AT_HEAD, alembic_version=[CORE_33]))
     (release.site / "airflow/migrations/versions/c.py").unlink()
     (release.site / "apache_airflow_core-3.3.2.dist-info").rename(release.site / "apache_airflow-3.2.1.dist-info")
-    release.fails(
+    text = release.fails(
         "The database is newer than the release", f"alembic_version is at {CORE_33}, of Airflow 3.3.0",
         "the release is Airflow 3.2.1", "Install a release at least that new", "downgrade",
     )  # fmt: skip
+    assert refused("database_newer", text)
 
 
 def test_newer_provider(release):
@@ -728,7 +806,8 @@ def test_unknown_revision(release):
 
 def test_foreign(release):
     release.server(tables={"orders": [], "customers": []})
-    release.fails("not empty, and not Airflow's", "customers, orders", "Name another database")
+    text = release.fails("not empty, and not Airflow's", "customers, orders", "Name another database")
+    assert refused("database_foreign", text)
     release.server(tables={"alembic_version": ["ffffffffffff"], "orders": []})
     release.fails("not empty, and not Airflow's")
 
