@@ -114,7 +114,9 @@ def connections(release, options, hostvars, groups):
             declared = hostvars[host].get("airflow_components")
             if name not in declared if declared is not None else host not in groups[component["on"]]:
                 continue
-            each = need["each"]
+            each = need.get("each", 0)
+            if isinstance(each, dict):
+                each = sum(_processes(options.get("database", {}).get(option), usual) for option, usual in each.items())
             if component["health"] == "worker" and not options["celery"]["result_backend"].startswith("db+"):
                 each = 0
             times = _times(hostvars[host], need["of"], need["usual"], options) if each else 0

@@ -87,23 +87,23 @@ def test_a_problem_names_its_hosts():
 def test_hosts_that_disagree():
     good = {"version": "3.3.2", "deployment": "a", "python": "3.11"}
     (found,) = gate(m1=good, w1=dict(good, version="3.3.1", deployment="b"))
-    assert refused("versions", found)
+    assert refused("a-versions", found)
     (found,) = gate(m1=good, m2=good, w1=dict(good, deployment="b"))
-    assert refused("deployments", found)
+    assert refused("a-deployments", found)
     (found,) = gate(m1=good, w1=dict(good, python="3.12"))
-    assert refused("pythons", found)
+    assert refused("b-pythons", found)
 
 
 def test_a_component_that_may_run_once():
     one = {"version": "3.3.2", "single": ["scheduler"]}
     (found,) = gate(m1=one, m2=one)
-    assert refused("single", found)
+    assert refused("a-single", found)
     assert gate(m1=one, m2=dict(one, single=[])) == []
 
 
 def test_a_master_that_cannot_be_reached():
     (found,) = gate(m1={"unreachable": True}, w1={"problems": []})
-    assert refused("master_away", found)
+    assert refused("b-master-away", found)
 
 
 def test_a_version_is_known_or_not():

@@ -96,24 +96,24 @@ def test_a_broker_that_lets_us_in(login, check):
 
 def test_the_password_is_refused(login):
     error = "invalid username-password pair or user is disabled."
-    assert refused("broker_password", login(error=error)["msg"])
+    assert refused("c-broker-password", login(error=error)["msg"])
 
 
 def test_a_password_is_needed(login):
-    assert refused("broker_password_needed", login(error="Authentication required.")["msg"])
+    assert refused("c-broker-password-needed", login(error="Authentication required.")["msg"])
 
 
 def test_no_password_is_needed(login):
     error = "AUTH <password> called without any password configured for the default user. Are you sure ...?"
-    assert refused("broker_no_password", login(error=error)["msg"])
+    assert refused("c-broker-no-password", login(error=error)["msg"])
 
 
 def test_there_is_no_such_database(login):
-    assert refused("broker_database", login(error="DB index is out of range", database="99")["msg"])
+    assert refused("c-broker-database", login(error="DB index is out of range", database="99")["msg"])
 
 
 def test_a_replica(login):
-    assert refused("broker_replica", login(role="slave")["msg"])
+    assert refused("c-broker-replica", login(role="slave")["msg"])
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_other_answers(login, error, words):
 
 
 def test_what_is_not_known_is_shown_without_the_password(login):
-    assert refused("broker_tls", login(error=f"Connection closed by server, after {PASSWORD}")["msg"])
+    assert refused("c-broker-tls", login(error=f"Connection closed by server, after {PASSWORD}")["msg"])
     text = login(error="certificate verify failed", scheme="rediss")["msg"]
     assert "(AuthenticationError: certificate verify failed): look whether it runs, and whether its certificate" in text
 

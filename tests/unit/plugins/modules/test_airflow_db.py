@@ -514,7 +514,7 @@ def test_postgresql_refuses(release, kind):
         "slots": "takes no more connections",
     }
     text = release.fails(words[kind])
-    assert kind != "access" or refused("database_user", text)
+    assert kind != "access" or refused("c-database-user", text)
 
 
 def test_postgresql_refuses_by_code(release):
@@ -608,7 +608,7 @@ def test_masker():
 def test_unsupported_postgresql(release, version, words):
     release.server(version=version, tables=AT_HEAD)
     text = release.fails(words, "set allow_unsupported to go on at your own risk")
-    assert "PostgreSQL" not in words or refused("database_old", text)
+    assert "PostgreSQL" not in words or refused("c-database-old", text)
     result = release.run(allow_unsupported=True)
     assert result["state"] == "current" and "allow_unsupported is set" in result["warnings"][0]
 
@@ -711,7 +711,7 @@ def test_connections_that_are_no_numbers(release):
 def test_nothing_is_migrated_under_processes_of_another_release(release):
     release.server(tables=BEHIND)
     text = release.fails("Nothing was migrated", running=["/opt/other", str(release.venv)])
-    assert refused("running", text)
+    assert refused("c-running", text)
     assert "still run: /opt/other. They" in text
     assert release.wrote() == [] and not release.read()["ran"]
     # Check mode tells what would be migrated; the processes are still to be stopped.
@@ -782,7 +782,7 @@ def test_newer(release):
         "The database is newer than the release", f"alembic_version is at {CORE_33}, of Airflow 3.3.0",
         "the release is Airflow 3.2.1", "Install a release at least that new", "downgrade",
     )  # fmt: skip
-    assert refused("database_newer", text)
+    assert refused("c-database-newer", text)
 
 
 def test_newer_provider(release):
@@ -807,7 +807,7 @@ def test_unknown_revision(release):
 def test_foreign(release):
     release.server(tables={"orders": [], "customers": []})
     text = release.fails("not empty, and not Airflow's", "customers, orders", "Name another database")
-    assert refused("database_foreign", text)
+    assert refused("c-database-foreign", text)
     release.server(tables={"alembic_version": ["ffffffffffff"], "orders": []})
     release.fails("not empty, and not Airflow's")
 

@@ -198,16 +198,16 @@ def test_certificates_that_are_wrong(look, serve, folder, kind):
 
 def test_a_certificate_out_of_date(look, serve, folder):
     found = look(connect=[server(serve("redis", "expired"), **authority(folder, "ca.crt"))])
-    assert refused("certificate_date", found[0].replace("localhost", "broker1"))
+    assert refused("b-certificate-date", found[0].replace("localhost", "broker1"))
 
 
 def test_files_of_authorities_that_are_wrong(look, serve, folder):
     port = serve("postgresql")
     found = look(connect=[server(port, "postgresql", **authority(folder, "none.crt", prefix="airflow_database"))])
-    assert refused("authority_missing", found[0].replace(str(folder), "/etc/ssl/servers"))
+    assert refused("b-authority-missing", found[0].replace(str(folder), "/etc/ssl/servers"))
     (folder / "hostname").write_text("m1\n")
     found = look(connect=[server(port, "postgresql", **authority(folder, "hostname", prefix="airflow_database"))])
-    assert refused("authority_empty", found[0].replace(str(folder), "/etc"))
+    assert refused("b-authority-empty", found[0].replace(str(folder), "/etc"))
 
 
 @pytest.mark.parametrize(
@@ -236,9 +236,9 @@ def test_servers_that_do_not_answer(look):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     found = look(connect=[server(port), server(port, host="db.nowhere.invalid")], resolve=["w1.nowhere.invalid"])
-    assert refused("name_of_host", found[0])
-    assert refused("closed", found[1].replace("localhost", "broker1").replace(str(port), "6399"))
-    assert refused("name_of_server", found[2].replace("airflow_broker_host", "airflow_database_host"))
+    assert refused("b-name-of-host", found[0])
+    assert refused("b-closed", found[1].replace("localhost", "broker1").replace(str(port), "6399"))
+    assert refused("b-name-of-server", found[2].replace("airflow_broker_host", "airflow_database_host"))
 
 
 def test_a_port_that_a_stranger_has(look):
@@ -247,7 +247,7 @@ def test_a_port_that_a_stranger_has(look):
         found = look(ports=[{"port": port, "unit": "airflow-api-server", "variable": "airflow_webserver_port"}])
         with open("/proc/self/comm") as handle:
             command = handle.read().strip()
-        assert refused("port_taken", found[0].replace(str(port), "5432").replace(command, "postgres"))
+        assert refused("b-port-taken", found[0].replace(str(port), "5432").replace(command, "postgres"))
     assert look(ports=[{"port": port, "unit": "airflow-api-server", "variable": "airflow_webserver_port"}]) == []
 
 
@@ -263,30 +263,30 @@ def test_our_own_unit_may_have_the_port(look, monkeypatch):
 
 def test_room_for_a_release_that_is_to_be_built(look, tmp_path):
     found = look(space=99999999, release=str(tmp_path / "opt/releases/none"))
-    assert refused("space", found[0].replace(str(tmp_path / "opt"), "/srv/airflow"))
+    assert refused("b-space", found[0].replace(str(tmp_path / "opt"), "/srv/airflow"))
     assert look(space=99999999) == []
 
 
 def test_the_clock(look):
-    assert refused("clock_behind", look(controller_time=time.time() + 60)[0])
+    assert refused("b-clock-behind", look(controller_time=time.time() + 60)[0])
     assert look(controller_time=time.time() + 5) == []
 
 
 def test_the_system(look):
-    assert refused("system", look(systems=["fedora 40"])[0])
+    assert refused("b-system", look(systems=["fedora 40"])[0])
     assert look(systems=["debian"]) == []
 
 
 def test_a_host_without_systemd(monkeypatch):
     monkeypatch.setattr(airflow_preflight, "system", lambda: ("debian", "12"))
     monkeypatch.setattr(os.path, "isdir", lambda path: False)
-    assert [refused("systemd", text) for text in airflow_preflight.check_system({"systems": ["debian"]})] == [True]
+    assert [refused("b-systemd", text) for text in airflow_preflight.check_system({"systems": ["debian"]})] == [True]
 
 
 def test_the_interpreter(look):
-    assert refused("python_missing", look(python="/usr/bin/python9")[0])
+    assert refused("b-python-missing", look(python="/usr/bin/python9")[0])
     text = look(python_versions=["2.7"])[0]
-    assert refused("python_version", text.replace("2.7", "3.10, 3.11, 3.12, 3.13, 3.14"))
+    assert refused("b-python-version", text.replace("2.7", "3.10, 3.11, 3.12, 3.13, 3.14"))
 
 
 def test_everything_is_told_at_once(look):

@@ -115,5 +115,9 @@ def test_processes_without_a_result_backend_in_the_database():
     assert found == {"worker": NEED["worker"]["fixed"]}
 
 
-def test_more_api_servers_on_a_host_need_more():
-    assert counted({"api": {"workers": 4}})["webserver"] - counted()["webserver"] == 2 * 3 * NEED["webserver"]["each"]
+def test_an_api_server_may_use_its_whole_pool():
+    fixed = NEED["webserver"]["fixed"]
+    assert counted()["webserver"] == 2 * (fixed + 15)
+    assert counted({"api": {"workers": 4}})["webserver"] == 2 * (fixed + 4 * 15)
+    pool = {"sql_alchemy_pool_size": "8", "sql_alchemy_max_overflow": 0}
+    assert counted({"database": pool})["webserver"] == 2 * (fixed + 8)
