@@ -12,7 +12,8 @@ import re
 
 # What each component is to the operator (its key), to systemd and to Airflow. `health` says how its life is proven:
 # "api" by the content of the health page it serves, "scheduler" by its own health server, "job" by its fresh heartbeat
-# in the metadata database, "worker" by its answer through the broker.
+# in the metadata database, "worker" by its answer through the broker. `runs_tasks_with`
+# names the executor whose tasks are processes of the component.
 #
 # `connections` says how many a component may have open to the metadata database: `fixed`, and `each` for each process
 # of the option `of`. Measured on 3.3.2, idle, and with 60 clients of the API while tasks ran: API server 2, and 15,
@@ -42,6 +43,7 @@ _COMPONENTS_3 = {
         "connections": {"fixed": 4},
         "single": False,
         "runs_user_code": True,
+        "runs_tasks_with": "LocalExecutor",
     },
     "dag_processor": {
         "unit": "airflow-dag-processor",
@@ -74,6 +76,7 @@ _COMPONENTS_3 = {
         "connections": {"fixed": 1, "each": 1, "of": "celery.worker_concurrency", "usual": 16},
         "single": False,
         "runs_user_code": True,
+        "runs_tasks_with": "CeleryExecutor",
     },
 }
 

@@ -95,6 +95,16 @@ options:
         description: The variable that sets the port.
         type: str
         required: true
+  users:
+    description: Users that tasks may run as. Each has to exist, and to be another than root.
+    type: list
+    elements: str
+    default: []
+  directories:
+    description: Directories that the host's units are given to write to. Each has to exist.
+    type: list
+    elements: path
+    default: []
   path:
     description: Where the release goes. Its file system needs O(space), unless O(release) is there already.
     type: path
@@ -172,6 +182,7 @@ releases:
 """
 
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -326,6 +337,31 @@ def check_ports(p):
             )
 
 
+def check_users(p):
+    """Users of tasks exist, and are not root under another name."""
+    for name in p["users"]:
+        try:
+            root = pwd.getpwnam(name).pw_uid == 0
+        except KeyError:
+            yield "airflow_impersonation_users: there is no user %s: create it on each host that runs tasks, or %s" % (
+                name,
+                "take it out of the list",
+            )
+        else:
+            if root:
+                yield "airflow_impersonation_users: %s is root by its number: take it out of the list" % name
+
+
+def check_directories(p):
+    """Units start only if what they may write to is there."""
+    for path in p["directories"]:
+        if not os.path.isdir(path):
+            yield "airflow_service_read_write_paths: there is no directory %s: create it, or %s" % (
+                path,
+                "take it out of the list",
+            )
+
+
 def check_space(p):
     """A release that is still to be built finds room."""
     if os.path.exists(p["release"]):
@@ -386,6 +422,8 @@ def main():
                     variable=dict(type="str", required=True),
                 ),
             ),
+            users=dict(type="list", elements="str", default=[]),
+            directories=dict(type="list", elements="path", default=[]),
             path=dict(type="path", required=True),
             release=dict(type="path", required=True),
             space=dict(type="int", default=1500),
@@ -401,6 +439,7 @@ def main():
     version = python_version(p["python"])
     problems = list(check_system(p)) + list(check_python(p, version)) + list(check_space(p))
     problems += list(check_names(p)) + list(check_servers(p)) + list(check_ports(p)) + list(check_clock(p, now))
+    problems += list(check_users(p)) + list(check_directories(p))
     try:
         states = show(p["units"]) if not problems or os.path.isdir("/run/systemd/system") else {}
     except SystemdError as error:

@@ -51,6 +51,7 @@ _OWN_ENVIRONMENT = {
 }
 
 MINIMUM_SECRET = 32
+PRESETS = ("strict", "baseline", "none")
 
 _PORT = (1, 65535)
 # The least and the most that a variable may be.
@@ -72,6 +73,8 @@ def problems(declared, release):
     for check in (
         _topology,
         _components,
+        _presets,
+        _impersonation,
         _environment,
         _secrets,
         _placeholders,
@@ -117,6 +120,42 @@ def singles(declared, release):
     """The components of a host that may run on one host only: the hosts are counted where all are known."""
     known = release["components"]
     return [name for name in declared["components"] if name in known and known[name]["single"]]
+
+
+def _presets(declared, release):
+    presets = declared["presets"]
+    if not isinstance(presets, dict):
+        return [("airflow_service_presets", "it is no mapping", "write the preset of each component: {worker: strict}")]
+    found = []
+    for name, preset in sorted(presets.items()):
+        variable = "airflow_service_presets.%s" % name
+        if name not in release["components"]:
+            fix = "use %s" % ", ".join(sorted(release["components"]))
+            found.append((variable, "Airflow %s has no such component" % release["version"], fix))
+        elif preset not in PRESETS:
+            found.append((variable, "%s is no preset" % preset, "use %s" % ", ".join(PRESETS)))
+    return found
+
+
+def _impersonation(declared, _release):
+    users = declared["impersonation_users"]
+    if not isinstance(users, list):
+        return [("airflow_impersonation_users", "it is no list", "write the users as a list: [%s]" % users)]
+    found = []
+    for name in users:
+        # Each name becomes part of a rule of sudo, where ALL and %group have a meaning of their own.
+        if not re.match(r"^[a-z_][a-z0-9_.-]*$", str(name)):
+            fix = "write names of users in lower case"
+            found.append(("airflow_impersonation_users", "%s is not the name of a user" % name, fix))
+        elif name in ("root", declared["user"]):
+            what = "tasks may not become %s" % name
+            found.append(("airflow_impersonation_users", what, "name users that have no rights but their own"))
+    default = declared["options"].get("core", {}).get("default_impersonation")
+    if default and default not in [*users, declared["user"]]:
+        what = "tasks may not become %s" % default
+        fix = "add it to airflow_impersonation_users"
+        found.append(("airflow_options.core.default_impersonation", what, fix))
+    return found
 
 
 def _environment(declared, _release):

@@ -21,6 +21,9 @@ GOOD = {
     "workers": ["w1", "w2"],
     "worker_names": ["w1", "w2"],
     "components": ["webserver", "scheduler", "dag_processor", "triggerer"],
+    "presets": {"worker": "strict"},
+    "user": "airflow",
+    "impersonation_users": ["reports"],
     "secrets": {
         "airflow_fernet_key": FERNET,
         "airflow_api_secret_key": "k" * 48,
