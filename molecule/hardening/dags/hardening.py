@@ -11,6 +11,7 @@ import os
 import pathlib
 import pwd
 import subprocess
+import time
 
 from airflow.sdk import DAG, task
 
@@ -52,6 +53,10 @@ def look_around():
     }
 
 
+def wait():
+    time.sleep(600)
+
+
 for preset in ("baseline", "strict"):
     arguments = {"queue": preset, "retries": 0}
     settings = {"schedule": None, "catchup": False, "is_paused_upon_creation": False}
@@ -65,3 +70,6 @@ for preset in ("baseline", "strict"):
 
     with DAG(f"other_user_{preset}", **settings):
         task(task_id="identity", run_as_user="reports", **arguments)(look_around)()
+
+    with DAG(f"endless_{preset}", **settings):
+        task(task_id="endless", run_as_user="reports", **arguments)(wait)()

@@ -22,7 +22,7 @@ WORKERS = {"baseline": "airflow-hardening-w1", "strict": "airflow-hardening-w2"}
 SCENARIO = pathlib.Path(__file__).resolve().parents[1]
 PAGE = SCENARIO.parents[1] / "docs" / "HARDENING.md"
 OTHERS = SCENARIO / "impersonation"
-SUDOERS = "/etc/sudoers.d/airflow"
+SUDOERS = "/etc/sudoers.d/airflow-impersonation"
 PROMISED = 3.0
 
 
@@ -57,11 +57,17 @@ def page_rows(heading):
     return {row[0]: row[1:] for row in rows[2:]}
 
 
-def promised(unit, impersonation=False):
-    """The figure that the page has for a unit, as its preset is in this scenario."""
-    presets = page_rows("Figures by preset")
-    preset = unit if unit in presets else page_rows("Figures by unit")[unit][0]
-    return float(presets[preset][1 if impersonation else 0])
+def of_unit(unit):
+    """The figure that the page has for a unit with its own preset."""
+    return float(page_rows("Figures by unit")[unit][1])
+
+
+def of_preset(preset, column=0):
+    """The figure that the page has for a preset: as it is, of what runs tasks, and of what runs them as other users."""
+    return float(page_rows("Figures by preset")[preset][column])
+
+
+TASKS, OTHER_USERS = 1, 2
 
 
 class Api:
@@ -84,18 +90,20 @@ class Api:
         with urllib.request.urlopen(request, data=data, timeout=60) as answer:
             return json.loads(answer.read() or "null")
 
-    def results(self, dag):
-        """Runs a DAG and returns what its tasks returned, by their names."""
+    def trigger(self, dag):
+        """Starts a run of a DAG, and returns its path."""
         wait_for(f"the DAG {dag}", lambda: self.call("GET", f"/api/v2/dags/{dag}"))
         run = self.call("POST", f"/api/v2/dags/{dag}/dagRuns", logical_date=None)["dag_run_id"]
-        path = f"/api/v2/dags/{dag}/dagRuns/{run}"
+        return f"/api/v2/dags/{dag}/dagRuns/{run}"
+
+    def results(self, dag):
+        """Runs a DAG and returns what its tasks returned, by their names."""
+        path = self.trigger(dag)
         wait_for(f"the end of {dag}", lambda: self.call("GET", path)["state"] in ("success", "failed"))
         tasks = self.call("GET", f"{path}/taskInstances")["task_instances"]
         assert {task["task_id"]: task["state"] for task in tasks if task["state"] != "success"} == {}
-        entries = {
-            task["task_id"]: f"{path}/taskInstances/{task['task_id']}/xcomEntries/return_value" for task in tasks
-        }
-        return {name: self.call("GET", entry)["value"] for name, entry in entries.items()}
+        entry = path + "/taskInstances/{}/xcomEntries/return_value"
+        return {task["task_id"]: self.call("GET", entry.format(task["task_id"]))["value"] for task in tasks}
 
 
 def wait_for(what, ask, seconds=180):
@@ -133,13 +141,13 @@ def test_nobody_gets_sudo_unasked(node):
 
 @pytest.mark.parametrize("node", [MASTER, *WORKERS.values()])
 def test_figures_are_those_of_the_page(node):
-    found = figures(node)
-    units = set(found) & set(page_rows("Figures by unit"))
-    assert {"airflow-proxy", "airflow-worker" if node != MASTER else "airflow-redis"} <= units
-    expected = {unit: promised(unit) for unit in units}
+    units = page_rows("Figures by unit")
+    found = {unit: figure for unit, figure in figures(node).items() if unit in units}
+    assert len(found) == (7 if node == MASTER else 2), "a unit is missing"
+    expected = {unit: of_unit(unit) for unit in found}
     if node == WORKERS["strict"]:
-        expected["airflow-worker"] = promised("strict")
-    assert {unit: found[unit] for unit in units} == expected
+        expected["airflow-worker"] = of_preset("strict", TASKS)
+    assert found == expected
 
 
 def test_strict_units_keep_the_promise():
@@ -166,10 +174,8 @@ def test_an_unknown_user_is_refused_before_anything_changes(playbook):
     )
     assert run.rc != 0
     assert run.changed == []
-    for node in WORKERS.values():
-        assert f"{node}: airflow_impersonation_users: there is no user nobody_knows" in run.output
     # Where no task runs, no user is needed.
-    assert f"{MASTER}: airflow_impersonation_users" not in run.output
+    assert f"{', '.join(WORKERS.values())}: airflow_impersonation_users: there is no user nobody_knows" in run.output
 
 
 def test_sudo_comes_with_the_users_it_is_for(playbook):
@@ -194,9 +200,9 @@ def test_figures_of_other_presets_are_those_of_the_page():
         ("airflow-dag-processor", "strict"),
         ("airflow-triggerer", "none"),
     ):
-        assert found[unit] == promised(preset), unit
+        assert found[unit] == of_preset(preset), unit
     for preset, node in WORKERS.items():
-        assert figures(node)["airflow-worker"] == promised(preset, impersonation=True)
+        assert figures(node)["airflow-worker"] == of_preset(preset, OTHER_USERS)
 
 
 @pytest.mark.parametrize("preset", WORKERS)
@@ -208,6 +214,16 @@ def test_tasks_run_as_another_user_with_each_preset(api, preset):
     assert results["elsewhere"] == {"baseline": "written", "strict": "EROFS"}[preset]
 
 
+@pytest.mark.parametrize("preset", WORKERS)
+def test_a_task_of_another_user_ends_when_it_is_told_to(api, preset):
+    task = api.trigger(f"endless_{preset}") + "/taskInstances/endless"
+    of_user = "pgrep --uid reports --count"
+    wait_for("its process", lambda: int(inside(WORKERS[preset], of_user).stdout) == 1)
+    wait_for("its start", lambda: api.call("GET", task)["state"] == "running")
+    api.call("PATCH", task, new_state="failed")
+    wait_for("its end", lambda: int(inside(WORKERS[preset], of_user).stdout) == 0)
+
+
 def test_the_rule_goes_with_its_users(playbook):
     run = playbook("dataops.airflow.site")
     assert run.rc == 0
@@ -215,6 +231,6 @@ def test_the_rule_goes_with_its_users(playbook):
         assert inside(node, f"ls {SUDOERS}").returncode != 0
         assert inside(node, "cd / && runuser -u airflow -- sudo -n -u reports true").returncode != 0
         assert docker("exec", node, "stat", "--format", "%a", "/var/lib/airflow", "/var/lib/airflow/dags") == "750\n750"
-        assert figures(node)["airflow-worker"] == promised(preset)
+        assert figures(node)["airflow-worker"] == of_preset(preset, TASKS)
         state = docker("exec", node, "systemctl", "show", "--property", "NoNewPrivileges", "airflow-worker")
         assert re.fullmatch("NoNewPrivileges=yes", state)

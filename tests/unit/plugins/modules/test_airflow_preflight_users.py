@@ -1,0 +1,34 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What units are given has to be there: users of tasks, and directories to write to."""
+
+from __future__ import annotations
+
+import pwd
+
+from ansible_collections.dataops.airflow.plugins.modules import airflow_preflight
+
+
+def test_a_user_that_is_there_is_accepted():
+    ordinary = next(entry.pw_name for entry in pwd.getpwall() if entry.pw_uid)
+    assert list(airflow_preflight.check_users({"users": [ordinary]})) == []
+
+
+def test_a_user_that_is_not_there_is_refused_by_its_name():
+    (problem,) = airflow_preflight.check_users({"users": ["nobody-knows"]})
+    assert problem.startswith("airflow_impersonation_users: there is no user nobody-knows: create it")
+
+
+def test_root_is_recognised_by_its_number():
+    (problem,) = airflow_preflight.check_users({"users": [pwd.getpwuid(0).pw_name]})
+    assert "is root by its number" in problem
+
+
+def test_a_directory_has_to_be_one(tmp_path):
+    (tmp_path / "file").touch()
+    assert list(airflow_preflight.check_directories({"directories": [str(tmp_path)]})) == []
+    for path in (tmp_path / "file", tmp_path / "missing"):
+        (problem,) = airflow_preflight.check_directories({"directories": [str(path)]})
+        assert problem.startswith(f"airflow_service_read_write_paths: there is no directory {path}: create it")
