@@ -53,6 +53,7 @@ def test_components(series, key, value):
     assert bool(value.get("health_path")) == (value["health"] == "api")
     assert value["command"] and all(re.fullmatch(r"[a-z-]+", word) for word in value["command"])
     assert isinstance(value["single"], bool) and isinstance(value["runs_user_code"], bool)
+    assert value.get("runs_tasks_with") in (None, "CeleryExecutor", "LocalExecutor")
 
 
 @series
