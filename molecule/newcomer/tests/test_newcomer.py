@@ -1,0 +1,120 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The README, followed to the letter: its commands are taken from its text."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import pty
+import re
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+CONTROLLER = "airflow-newcomer-controller"
+HOSTS = ["h1", "h2", "h3"]
+HOME = "/home/newcomer"
+CHECKOUT = f"{HOME}/checkout"
+PASSWORD = "the vault's own password"
+
+
+def commands(title, prompt):
+    """What the README says to type after a prompt, in the blocks of one section."""
+    section = re.search(rf"^### {title}\n(.*?)^##", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)[1]
+    blocks = re.findall(r"^```console\n(.*?)^```", section, re.M | re.S)
+    found = [line[2:] for block in blocks for line in block.splitlines() if line.startswith(prompt + " ")]
+    assert found, f"{title} has no command after the prompt {prompt}"
+    return found
+
+
+def at_the_terminal(lines, directory=CHECKOUT, user="newcomer"):
+    """What a terminal shows of commands typed into one shell, and of the vault's password when it is asked for."""
+    ours, theirs = pty.openpty()
+    shell = subprocess.Popen(
+        ["docker", "exec", "-it", "-u", user, "-w", directory, CONTROLLER, "bash", "-exc", "\n".join(lines)],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown, read = "", 0
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # what a terminal says when its last program is gone
+            break
+        if not part:
+            break
+        shown += part.decode(errors="replace")
+        if re.search(r"password[^\n]*: ?$", shown[read:], re.IGNORECASE):
+            os.write(ours, f"{PASSWORD}\n".encode())
+            read = len(shown)
+    os.close(ours)
+    code = shell.wait()
+    print(shown)
+    assert code == 0
+    return shown
+
+
+def changes(shown):
+    """The number of changed tasks of each host, as the last recap tells."""
+    recap = shown.rsplit("PLAY RECAP", 1)[1]
+    return {host: int(number) for host, number in re.findall(r"^(h\d)\W.*?changed=(\d+)", recap, re.M)}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Where the README's own section ends."""
+    files = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+    ).stdout.split(b"\0")
+    files = b"\0".join(name for name in files if name and os.path.lexists(os.path.join(os.fsencode(ROOT), name)))
+    packed = subprocess.run(
+        ["tar", "--create", "--null", "--files-from", "-"], cwd=ROOT, input=files, check=True, stdout=subprocess.PIPE
+    ).stdout
+    subprocess.run(["docker", "exec", "-u", "newcomer", CONTROLLER, "mkdir", CHECKOUT], check=True)
+    subprocess.run(
+        ["docker", "exec", "-i", "-u", "newcomer", CONTROLLER, "tar", "--extract", "--directory", CHECKOUT],
+        input=packed,
+        check=True,
+    )
+    editor = pathlib.Path(__file__).resolve().parents[1] / "editor"
+    subprocess.run(["docker", "cp", str(editor), f"{CONTROLLER}:/usr/local/bin/editor"], check=True)
+
+    at_the_terminal(commands("Your own hosts", "#"), user="root")
+    # Nobody deploys to hosts without having been there once.
+    at_the_terminal(f"ssh -o StrictHostKeyChecking=accept-new admin@{host} sudo -n true" for host in HOSTS)
+    return at_the_terminal(commands("Your own hosts", "$"))
+
+
+def test_readme_leads_to_a_cluster(cluster):
+    for recap in cluster.split("PLAY RECAP")[1:]:
+        counts = re.findall(r"^(h\d)\W.*?unreachable=(\d+)\W.*?failed=(\d+)", recap, re.M)
+        assert sorted(counts) == [(host, "0", "0") for host in HOSTS]
+
+
+def test_vault_is_encrypted_and_the_checkout_holds_no_password(cluster):
+    shown = at_the_terminal(["head -n 1 inventories/mine/group_vars/all/vault.yml"])
+    assert "$ANSIBLE_VAULT;" in shown
+
+
+def test_second_run_changes_nothing(cluster):
+    (deploy,) = (line for line in commands("Your own hosts", "$") if "site.yml" in line)
+    shown = at_the_terminal([". .venv/bin/activate", deploy])
+    assert changes(shown) == dict.fromkeys(HOSTS, 0)
+
+
+def test_installed_collection_finds_nothing_to_do(cluster):
+    *install, deploy = commands("From an installed collection", "$")
+    at_the_terminal([". .venv/bin/activate", *install])
+    away = f"{HOME}/away"
+    at_the_terminal([f"mkdir {away}", f"cp -r inventories {away}"])
+    shown = at_the_terminal([f". {CHECKOUT}/.venv/bin/activate", f"{deploy} --check"], directory=away)
+    assert changes(shown) == dict.fromkeys(HOSTS, 0)
