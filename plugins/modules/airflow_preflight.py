@@ -220,6 +220,13 @@ def check_system(p):
         yield "systemd does not run this host, and Airflow's services need it: use a host that it runs"
 
 
+def check_root():
+    """The connection's user becomes root, as all that follows needs it."""
+    if os.geteuid() != 0:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        yield "ansible_become: the user %s is not root, and does not become it: set ansible_become to true" % user
+
+
 def python_version(python):
     """The version of an interpreter, empty when it cannot be run."""
     try:
@@ -437,7 +444,7 @@ def main():
     p = module.params
     now = time.time()
     version = python_version(p["python"])
-    problems = list(check_system(p)) + list(check_python(p, version)) + list(check_space(p))
+    problems = list(check_system(p)) + list(check_root()) + list(check_python(p, version)) + list(check_space(p))
     problems += list(check_names(p)) + list(check_servers(p)) + list(check_ports(p)) + list(check_clock(p, now))
     problems += list(check_users(p)) + list(check_directories(p))
     try:

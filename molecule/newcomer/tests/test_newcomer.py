@@ -31,7 +31,7 @@ def commands(title, prompt):
     return found
 
 
-def at_the_terminal(lines, directory=CHECKOUT, user="newcomer"):
+def at_the_terminal(lines, directory=CHECKOUT, user="newcomer", code=0):
     """What a terminal shows of commands typed into one shell, and of the vault's password when it is asked for."""
     ours, theirs = pty.openpty()
     shell = subprocess.Popen(
@@ -54,10 +54,16 @@ def at_the_terminal(lines, directory=CHECKOUT, user="newcomer"):
             os.write(ours, f"{PASSWORD}\n".encode())
             read = len(shown)
     os.close(ours)
-    code = shell.wait()
+    ended = shell.wait()
     print(shown)
-    assert code == 0
+    assert ended == code
     return shown
+
+
+def deploy(*options):
+    """The README's command that deploys, with further options."""
+    plain = next(line for line in commands("Your own hosts", "$") if "site.yml" in line and "--check" not in line)
+    return [". .venv/bin/activate", " ".join([plain, *options])]
 
 
 def changes(shown):
@@ -100,21 +106,25 @@ def test_readme_leads_to_a_cluster(cluster):
         assert sorted(counts) == [(host, "0", "0") for host in HOSTS]
 
 
-def test_vault_is_encrypted_and_the_checkout_holds_no_password(cluster):
+def test_vault_is_encrypted(cluster):
     shown = at_the_terminal(["head -n 1 inventories/mine/group_vars/all/vault.yml"])
     assert "$ANSIBLE_VAULT;" in shown
 
 
 def test_second_run_changes_nothing(cluster):
-    (deploy,) = (line for line in commands("Your own hosts", "$") if "site.yml" in line)
-    shown = at_the_terminal([". .venv/bin/activate", deploy])
-    assert changes(shown) == dict.fromkeys(HOSTS, 0)
+    assert changes(at_the_terminal(deploy())) == dict.fromkeys(HOSTS, 0)
+
+
+def test_user_who_does_not_become_root_is_refused(cluster):
+    shown = at_the_terminal(deploy("-e", "ansible_become=false"), code=2)
+    for host in HOSTS:
+        assert f"{host}: ansible_become: the user admin is not root" in shown
 
 
 def test_installed_collection_finds_nothing_to_do(cluster):
-    *install, deploy = commands("From an installed collection", "$")
+    *install, run = commands("From an installed collection", "$")
     at_the_terminal([". .venv/bin/activate", *install])
     away = f"{HOME}/away"
     at_the_terminal([f"mkdir {away}", f"cp -r inventories {away}"])
-    shown = at_the_terminal([f". {CHECKOUT}/.venv/bin/activate", f"{deploy} --check"], directory=away)
+    shown = at_the_terminal([f". {CHECKOUT}/.venv/bin/activate", f"{run} --check"], directory=away)
     assert changes(shown) == dict.fromkeys(HOSTS, 0)
