@@ -11,6 +11,8 @@ import os
 import pathlib
 import re
 import subprocess
+import time
+import urllib.request
 
 import pytest
 from selenium import webdriver
@@ -30,7 +32,7 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--window-size=1280,940",
+    "--window-size=1280,800",
 ]
 
 
@@ -59,9 +61,16 @@ class Host:
         docker("kill", self.container)
 
     def start(self):
-        """Comes back, with all that it runs."""
+        """Comes back, and answers."""
         docker("start", self.container)
-        self.run("sh", "-c", "until systemctl is-system-running --wait 2>/dev/null; do sleep 1; done")
+        deadline = time.monotonic() + 600
+        while time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"http://{self.address}:8080/execution/health", timeout=5).close()
+                return
+            except OSError:
+                time.sleep(1)
+        raise AssertionError(f"{self.container} does not come back")
 
 
 class Cluster:
@@ -98,7 +107,7 @@ class Browser:
             options.add_argument(flag)
         self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
 
-    def wait(self, what, condition, seconds=60):
+    def wait(self, what, condition, seconds=180):
         """The first true answer of a condition. The page may draw itself anew while it is looked at."""
         waiting = WebDriverWait(self.driver, seconds, ignored_exceptions=[StaleElementReferenceException])
         try:
