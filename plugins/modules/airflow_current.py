@@ -15,6 +15,7 @@ description:
   - Points the link C(current) at a deployment. The operator's command C(airflow) follows it; services name their
     deployment themselves.
   - Removes old deployments, and the releases that no deployment is left of. What a live process was started from stays.
+  - Waits for a build, or for a deployment that is being written, on the same host at the same time.
 attributes:
   check_mode:
     description: Can run in check mode and tell what would change.
@@ -52,10 +53,13 @@ removed:
   sample: [/opt/airflow/deployments/41c220f3a9be]
 """
 
+import contextlib
 import os
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._lock import alone
 
 
 def listed(directory):
@@ -100,6 +104,25 @@ def superfluous(root, current, keep):
     return old + [path for path in releases if path not in needed]
 
 
+@contextlib.contextmanager
+def held(root):
+    """Keeps other runs on this host from building releases and writing deployments."""
+    with contextlib.ExitStack() as locks:
+        for name in ("releases", "deployments"):
+            if os.path.isdir(os.path.join(root, name)):
+                locks.enter_context(alone(os.path.join(root, name, ".lock")))
+        yield
+
+
+def point(link, target):
+    """Makes a link lead to `target` in one step."""
+    new = link + ".new"
+    if os.path.lexists(new):
+        os.unlink(new)
+    os.symlink(target, new)
+    os.replace(new, link)
+
+
 def main():
     module = AnsibleModule(
         argument_spec=dict(
@@ -122,14 +145,13 @@ def main():
     changed = before != p["deployment"] or bool(old)
     if changed and not module.check_mode:
         try:
-            if before != p["deployment"]:
-                new = link + ".new"
-                if os.path.lexists(new):
-                    os.unlink(new)
-                os.symlink(p["deployment"], new)
-                os.replace(new, link)
-            for path in old:
-                shutil.rmtree(path)
+            with held(p["root"]):
+                # What another run made or removed meanwhile is left as it is.
+                old = superfluous(p["root"], p["deployment"], p["keep"])
+                if before != p["deployment"]:
+                    point(link, p["deployment"])
+                for path in old:
+                    shutil.rmtree(path)
         except OSError as error:
             module.fail_json(msg="cannot put %s to use: %s" % (p["deployment"], error), removed=[])
     diff = dict(

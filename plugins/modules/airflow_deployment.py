@@ -92,7 +92,6 @@ repaired:
 """
 
 import contextlib
-import fcntl
 import grp
 import json
 import os
@@ -100,6 +99,8 @@ import shutil
 import stat
 
 from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._lock import alone
 
 
 class Deployment:
@@ -163,8 +164,7 @@ class Deployment:
         # Whatever the caller's umask is: the Airflow user has to get through.
         os.umask(0o022)
         os.makedirs(parent, exist_ok=True)
-        with open(os.path.join(parent, ".lock"), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with alone(os.path.join(parent, ".lock")):
             yield
 
     def write(self, names):

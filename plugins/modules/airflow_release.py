@@ -113,7 +113,6 @@ seconds:
   sample: 21.4
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -125,6 +124,8 @@ import time
 from urllib.parse import unquote, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._lock import alone
 
 MARKER = ".complete.json"
 
@@ -163,20 +164,6 @@ class Release:
                 % (self.path, " and ".join(different), json.dumps(found, sort_keys=True))
             )
         return True
-
-    def wait(self, lock):
-        """Waits until no other build runs on this host."""
-        deadline = time.monotonic() + self.p["timeout"]
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise Failed("another build holds %s for %s seconds" % (lock.name, self.p["timeout"])) from error
-                time.sleep(0.2)
-            else:
-                self.lock = lock
-                return
 
     def build(self):
         """Builds the environment from nothing."""
@@ -285,7 +272,7 @@ class Release:
                 # Python's `-m` and uv both look for modules and settings in the directory they start in.
                 cwd="/",
                 # When the module is killed its installer lives on: the next run has to wait for that one too.
-                pass_fds=[self.lock.fileno()] if self.lock else [],
+                pass_fds=[self.lock] if self.lock else [],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 encoding="utf-8",
@@ -403,8 +390,7 @@ def main():
         os.umask(0o022)
         parent = os.path.dirname(release.path)
         os.makedirs(parent, exist_ok=True)
-        with open(os.path.join(parent, ".lock"), "w") as lock:
-            release.wait(lock)
+        with alone(os.path.join(parent, ".lock"), module.params["timeout"]) as release.lock:
             if release.complete():
                 module.exit_json(changed=False, path=release.path)
             release.build()

@@ -273,7 +273,7 @@ def test_killed_module_whose_installer_lives_on(bench, call):
     process.kill()
     process.wait()
     result = call(timeout=1)
-    assert result["failed"] and "another build holds" in result["msg"]
+    assert result["failed"] and "another run on this host holds" in result["msg"]
     wait.unlink()
     assert call()["changed"] is True
     assert bench.name() == "tiny"
