@@ -72,6 +72,16 @@ def show(names):
     return states
 
 
+def returning(names):
+    """Those of the units that systemd is going to start by itself when they have stopped: somebody restarts them."""
+    wanted = []
+    for line in systemctl("list-jobs", "--no-legend", "--plain").splitlines() if names else []:
+        fields = line.split()
+        if len(fields) > 2 and fields[2] in ("start", "restart"):
+            wanted.append(fields[1])
+    return [name for name in names if name + ".service" in wanted]
+
+
 def process_environment(pid):
     """The environment a process was started with: what it really runs, whatever the files say by now."""
     if not pid:

@@ -18,6 +18,8 @@ description:
   - A unit that was started is waited for until its component is healthy.
   - A unit that is still stopping, such as a worker that finishes its tasks, is neither started nor restarted but by
     O(restart=all). It is named in RV(stopping), and the next run sees to it.
+  - A unit that stops because somebody else restarts it, such as a run that was killed, is reported in RV(stale) and
+    waited for by O(restart=stale), so that no other host is restarted meanwhile.
   - A unit that is masked is refused, as somebody keeps it from starting.
 attributes:
   check_mode:
@@ -130,7 +132,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 stale:
-  description: Units whose process runs something else than declared, when the module ended.
+  description:
+    - Units whose process runs something else than declared, or is about to be restarted by somebody else, when the
+      module ended.
   returned: always
   type: list
   elements: str
@@ -174,10 +178,12 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._health import HEALTH, trouble
+from ..module_utils._lock import alone
 from ..module_utils._runner import Runner
-from ..module_utils._units import SystemdError, journal, show, systemctl
+from ..module_utils._units import SystemdError, journal, returning, show, systemctl
 
 DIRECTORY = "/etc/systemd/system"
+LOCK = "/run/airflow-units.lock"
 # Seconds for which the health of a unit is asked before its state is looked at again.
 PATIENCE = 10
 
@@ -235,18 +241,22 @@ class Host:
         self._remove(states)
         self._write(states)
         enable = [unit for unit in self.units if not states[unit.name]["enabled"]]
-        # Started now, it would come back although somebody stopped it, and after a run that was killed in a restart it
-        # comes back by itself.
+        # Started now, it would come back although somebody stopped it.
         stopping = [unit for unit in self.units if states[unit.name]["active"] == "deactivating"]
+        # A run that was killed, or another one, has asked systemd for these already.
+        coming = returning([unit.name for unit in stopping])
+        coming = [unit for unit in stopping if unit.name in coming]
         start = [unit for unit in self.units if unit not in stopping and not self._runs(states[unit.name])]
         running = [unit for unit in self.units if unit not in start and unit not in stopping]
         stale = [unit for unit in running if states[unit.name]["unit_digest"] != unit.digest]
         restart = {"none": [], "stale": stale, "all": [unit for unit in self.units if unit not in start]}
         restart = restart[self.p["restart"]]
-        self.result["stopping"] += [unit.name for unit in stopping if unit not in restart]
+        wait = coming if self.p["restart"] == "stale" else []
+        self.result["stopping"] += [unit.name for unit in stopping if unit not in restart + coming]
         self.result["started"] = [unit.name for unit in start]
         self.result["restarted"] = [unit.name for unit in restart]
-        self.result["stale"] = [unit.name for unit in stale if unit not in restart or self.module.check_mode]
+        stale = [unit for unit in self.units if unit in stale + coming]
+        self.result["stale"] = [unit.name for unit in stale if unit not in restart + wait or self.module.check_mode]
         if enable or start or restart:
             self.result["changed"] = True
         if self.module.check_mode:
@@ -263,7 +273,7 @@ class Host:
         # All at once: the other hosts carry on meanwhile, and a host is away for the time of its slowest unit only.
         for unit in restart:
             systemctl("restart", "--no-block", unit.name + ".service")
-        for unit in restart:
+        for unit in restart + wait:
             self._wait(unit, states[unit.name]["pid"], self.p["timeout"] + self.p["stop_timeout"])
 
     @staticmethod
@@ -340,10 +350,11 @@ class Host:
             )
         if self.module.check_mode:
             return
-        for unit in different:
-            unit.write()
         if different or any(states[unit.name]["needs_reload"] for unit in self.units):
-            systemctl("daemon-reload")
+            with alone(LOCK):
+                for unit in different:
+                    unit.write()
+                systemctl("daemon-reload")
 
     def _wait(self, unit, old_pid, timeout):
         """Waits until the unit runs what is declared, in a new process, and is healthy."""
@@ -359,6 +370,13 @@ class Host:
             elif state["active"] == "failed" and not state["job"]:
                 why = "it failed"
                 break
+            elif unit.on_disk() != unit.content:
+                why = "another run is at work on this host and wrote another unit file"
+                break
+            elif self._runs(state) and state["pid"] != old_pid and state["unit_digest"]:
+                # It had begun to start when its file was written.
+                old_pid = state["pid"]
+                systemctl("restart", "--no-block", unit.name + ".service")
             else:
                 why = "it is %s (%s)" % (state["active"], state["sub"])
             time.sleep(1)

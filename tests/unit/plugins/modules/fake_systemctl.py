@@ -60,6 +60,9 @@ def systemctl(directory, path, argv):
         state = json.load(handle)
     arguments = [argument for argument in argv if not argument.startswith("--")]
     verb, names = arguments[0], [name[: -len(".service")] for name in arguments[1:] if name.endswith(".service")]
+    if verb == "list-jobs":
+        jobs = [(name, unit["job"]) for name, unit in sorted(state["units"].items()) if unit["job"]]
+        return "".join("7 %s.service %s running\n" % job for job in jobs)
     if verb != "show":
         state["log"].append(" ".join([verb] + names))
     units = state["units"]

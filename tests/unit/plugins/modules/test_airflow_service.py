@@ -82,6 +82,7 @@ def host(tmp_path, monkeypatch):
 
     monkeypatch.setattr(_units.subprocess, "run", run)
     monkeypatch.setattr(airflow_service, "DIRECTORY", str(host.directory))
+    monkeypatch.setattr(airflow_service, "LOCK", str(tmp_path / "lock"))
     sleep = time.sleep
     monkeypatch.setattr(airflow_service.time, "sleep", lambda seconds: sleep(min(seconds, 0.01)))
     yield host
@@ -199,13 +200,12 @@ def test_units_that_do_not_run_are_started(host, call, active):
     assert host.log() == (["reset-failed a", "start a"] if active == "failed" else ["start a"])
 
 
-@pytest.mark.parametrize("job", ["stop", "start"])
 @pytest.mark.parametrize("restart", ["none", "stale"])
-def test_draining_worker_is_left_to_it(host, call, job, restart, monkeypatch):
+def test_worker_that_somebody_stops_is_left_to_it(host, call, restart, monkeypatch):
     warned = []
     monkeypatch.setattr(airflow_service.AnsibleModule, "warn", lambda module, text: warned.append(text))
     call("a", "b")
-    host.set("a", active="deactivating", job=job, habit="drains:1000")
+    host.set("a", active="deactivating", job="stop", habit="drains:1000")
     host.log()
     for check in (True, False):
         result = call(declared("a", "1"), "b", restart=restart, check=check)
@@ -214,6 +214,56 @@ def test_draining_worker_is_left_to_it(host, call, job, restart, monkeypatch):
     result = call(declared("a", "2"), "b", restart=restart)
     assert lists(result) == {"written": ["a"], "stopping": ["a"]}
     assert host.log() == ["daemon-reload"]
+
+
+@pytest.mark.parametrize("value", ["1", "2"])
+def test_restart_that_another_run_asked_for_is_waited_for(host, call, value):
+    call("a", "b")
+    host.set("a", active="deactivating", job="start", habit="drains:1000")
+    host.log()
+    written = {"written": ["a"]} if value == "2" else {}
+    for check in (True, False):
+        result = call(declared("a", value), "b", check=check)
+        assert result["changed"] is bool(written) and lists(result) == {"stale": ["a"], **written}
+    assert call(declared("a", value), "b", restart="stale", check=True)["changed"] is False
+    host.set("a", habit="drains:5")
+    result = call(declared("a", value), "b", restart="stale")
+    assert result["changed"] is False and lists(result) == {}
+    assert host.units()["a"]["active"] == "active"
+    assert host.log() == (["daemon-reload"] if written else [])
+
+
+def test_unit_file_of_another_run_ends_the_wait(host, call, monkeypatch):
+    call("a")
+    real = airflow_service.systemctl
+
+    def other(*arguments):
+        if arguments[0] == "restart":
+            airflow_service.Unit("a", CONTENT.format("3"), None).write()
+            real("daemon-reload")
+        return real(*arguments)
+
+    monkeypatch.setattr(airflow_service, "systemctl", other)
+    result = call(declared("a", "2"), restart="stale", timeout=300)
+    assert result["failed"] and "another run is at work on this host and wrote another unit file" in result["msg"]
+
+
+def test_unit_that_had_begun_to_start_when_its_file_was_written(host, call, monkeypatch):
+    call("a")
+    host.stop()
+    host.set("a", active="activating", pid=0)
+    real = airflow_service.systemctl
+
+    def late(*arguments):
+        if arguments[0] == "daemon-reload":
+            host.set("a", active="inactive")
+            real("start", "a.service")
+        return real(*arguments)
+
+    monkeypatch.setattr(airflow_service, "systemctl", late)
+    result = call(declared("a", "2"), timeout=300)
+    assert result.get("failed") is None and lists(result) == {"written": ["a"], "started": ["a"]}
+    assert call(declared("a", "2"))["changed"] is False
 
 
 def test_drain_that_ends_in_a_restart_runs_the_new_unit(host, call):
