@@ -95,13 +95,15 @@ def secrets():
 def playbook(tmp_path_factory):
     """Runs a playbook by its name on the scenario's hosts: playbook("dataops.airflow.site", "--limit", "w1")."""
 
-    def run(name, *arguments, inventories=()):
+    def run(name, *arguments, inventories=(), kill_at=None, kill_after=0):
         directory = tmp_path_factory.mktemp("record")
         environment = dict(
             os.environ,
             ANSIBLE_CONFIG=os.environ["MOLECULE_EPHEMERAL_DIRECTORY"] + "/ansible.cfg",
             BENCH_RECORD_DIRECTORY=str(directory),
         )
+        if kill_at is not None:
+            environment.update(BENCH_KILL_AT=str(kill_at), BENCH_KILL_AFTER=str(kill_after))
         command = ["ansible-playbook", name, "-i", os.environ["MOLECULE_INVENTORY_FILE"]]
         for inventory in inventories:
             command += ["-i", str(inventory)]

@@ -7,23 +7,58 @@ from __future__ import annotations
 DOCUMENTATION = """
 name: record
 type: aggregate
-short_description: Records which tasks changed what
+short_description: Records which tasks changed what, and kills the run at one of them
 description:
   - For each run of a playbook, writes V(<playbook>-<n>.json) below E(BENCH_RECORD_DIRECTORY), or
-    V(<playbook>-check-<n>.json) for a run in check mode. It holds the changed tasks and the summary of each host.
+    V(<playbook>-check-<n>.json) for a run in check mode. It holds the tasks that were started and
+    the seconds each took, the changed tasks, and the summary of each host.
   - Beside it, C(.results) holds all that tasks returned, as the highest verbosity shows it, and C(.arguments) the
     arguments of all processes that were seen meanwhile on this machine. Processes in its containers are among them.
   - The run of molecule's C(create.yml) starts the numbers anew.
+  - With E(BENCH_KILL_AT=<n>) the controller dies of SIGKILL when its task number n starts, the first being 0, or
+    E(BENCH_KILL_AFTER) seconds after that. What runs on the hosts at that moment is not told, as when the
+    controller's machine dies.
 """
 
+import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 from ansible import context
 from ansible.plugins.callback import CallbackBase
+
+
+def kill_after(seconds):
+    """Kills this process and all that it started, from a child: at once, or after so many seconds of the run."""
+    controller = os.getpid()
+    if os.fork():
+        while not seconds:
+            signal.pause()
+        return
+    time.sleep(seconds)
+    if os.getppid() == controller:
+        for process in [controller, *descendants(controller)]:
+            if process != os.getpid():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+    os._exit(0)
+
+
+def descendants(ancestor):
+    """The children of a process and theirs: Ansible's own leave its process group."""
+    parents = {}
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = [ancestor]
+    for process in found:
+        found += [child for child, parent in parents.items() if parent == process]
+    return found[1:]
 
 
 class CallbackModule(CallbackBase):
@@ -36,6 +71,7 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self.directory = pathlib.Path(os.environ.get("BENCH_RECORD_DIRECTORY", "."))
         self.playbook = "adhoc"
+        self.started = []
         self.changed = []
         self.results = []
         self.sampler = None
@@ -49,6 +85,11 @@ class CallbackModule(CallbackBase):
         # A process of its own, which ends with this one: Ansible forks, and does not go well with threads.
         self.sampler = subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
+    def v2_playbook_on_task_start(self, task, is_conditional):
+        self.started.append([task.get_name(), time.monotonic()])
+        if os.environ.get("BENCH_KILL_AT") == str(len(self.started) - 1):
+            kill_after(float(os.environ.get("BENCH_KILL_AFTER", "0")))
+
     def v2_runner_on_ok(self, result):
         self.results.append(result.result)
         if result.result.get("changed"):
@@ -58,7 +99,9 @@ class CallbackModule(CallbackBase):
         name = self.playbook + ("-check" if context.CLIARGS.get("check") else "")
         self.directory.mkdir(parents=True, exist_ok=True)
         number = len(list(self.directory.glob(name + "-[0-9]*.json"))) + 1
+        ends = [moment for _task, moment in self.started[1:]] + [time.monotonic()]
         record = {
+            "started": [[task, round(end - begin, 1)] for (task, begin), end in zip(self.started, ends)],
             "changed": sorted(self.changed),
             "hosts": {host: stats.summarize(host) for host in sorted(stats.processed)},
         }
