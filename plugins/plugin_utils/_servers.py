@@ -40,8 +40,9 @@ def _mysql(query):
 
 
 def _redis(query):
-    """Of rediss, which verifies unless it is told not to, by the system's authorities unless it is told which."""
-    if query.get("ssl_cert_reqs", "required").lower() in ("none", "cert_none"):
+    """Of rediss. Without any option kombu verifies nothing; with one, all that it is not told to leave out."""
+    told = any(name.startswith("ssl_") for name in query)
+    if not told or query.get("ssl_cert_reqs", "required").lower() in ("none", "cert_none"):
         return "encrypt", ""
     named = query.get("ssl_check_hostname", "true").lower() != "false"
     return "name" if named else "authority", query.get("ssl_ca_certs", "")
@@ -86,7 +87,7 @@ def servers(url, prefix, host="", ca_file=""):
 
 
 def _processes(value, usual):
-    """How many a number of processes is, or a range of them, most first; None where nothing is declared."""
+    """How many a number of processes is, or a range of them, most first; the usual number where there is none."""
     text = str(usual if value is None else value).partition(",")[0].strip()
     return int(text) if text.isdigit() else usual
 

@@ -288,6 +288,38 @@ def test_pooler_in_transaction_mode(bench, initialised, outdated, port):
     assert_unchanged(bench.module(bench.deployment(initialised, port=port)))
 
 
+@pytest.mark.parametrize("dialect", ["postgresql", "psycopg"])
+def test_too_few_connections_of_postgresql(bench, initialised, dialect):
+    name = bench.postgres_database(template=initialised)
+    config = bench.deployment(name, dialect)
+    assert_unchanged(bench.module(config, connections={"worker": 57}))
+    message = bench.fails(config, connections={"worker": 40, "webserver": 18})
+    assert "It allows 57 (max_connections 60 - superuser_reserved_connections 3)" in message
+    assert "may need 58 (webserver 18 + worker 40)" in message
+    for port in (6430, 6431):
+        assert_unchanged(bench.module(bench.deployment(name, dialect, port=port), connections={"worker": 58}))
+    bench.postgres(f"ALTER DATABASE {name} CONNECTION LIMIT 50")
+    assert "It allows 50 (the database's CONNECTION LIMIT)" in bench.fails(config, connections={"worker": 57})
+    bench.postgres("ALTER ROLE airflow CONNECTION LIMIT 40")
+    try:
+        assert "It allows 40 (the user's CONNECTION LIMIT)" in bench.fails(config, connections={"worker": 57})
+    finally:
+        bench.postgres("ALTER ROLE airflow CONNECTION LIMIT -1")
+
+
+def test_too_few_connections_of_mariadb(bench):
+    config = bench.deployment(bench.mariadb_database(), "mysql")
+    options = {"allow_unsupported": True, "check": True}
+    message = bench.fails(config, connections={"worker": 999}, **options)
+    assert "It allows 151 (max_connections 151), and the cluster may need 999 (worker 999)" in message
+    bench.mariadb("GRANT USAGE ON *.* TO airflow@'127.0.0.1' WITH MAX_USER_CONNECTIONS 20")
+    try:
+        message = bench.fails(config, connections={"worker": 21}, **options)
+        assert "It allows 20 (max_user_connections 20)" in message
+    finally:
+        bench.mariadb("GRANT USAGE ON *.* TO airflow@'127.0.0.1' WITH MAX_USER_CONNECTIONS 0")
+
+
 # --- secrets, speed, drift
 
 

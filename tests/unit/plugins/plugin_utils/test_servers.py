@@ -29,7 +29,8 @@ CA = "/etc/ssl/ca.crt"
         (f"mysql://u:p@db1/airflow?ssl_mode=VERIFY_IDENTITY&ssl_ca={CA}", "db1", 3306, "mysql", "name", CA),
         (f"mysql+pymysql://u:p@db1/a?ssl_check_hostname=true&ssl_ca={CA}", "db1", 3306, "mysql", "name", CA),
         ("redis://:p@broker1:6380/0", "broker1", 6380, "redis", "off", ""),
-        ("rediss://:p@broker1/0", "broker1", 6379, "redis", "name", ""),
+        ("rediss://:p@broker1/0", "broker1", 6379, "redis", "encrypt", ""),
+        ("rediss://:p@broker1/0?ssl_cert_reqs=required", "broker1", 6379, "redis", "name", ""),
         ("rediss://:p@broker1/0?ssl_cert_reqs=none", "broker1", 6379, "redis", "encrypt", ""),
         (f"rediss://:p@broker1/0?ssl_cert_reqs=required&ssl_ca_certs={CA}", "broker1", 6379, "redis", "name", CA),
         (
