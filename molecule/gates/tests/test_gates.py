@@ -125,7 +125,7 @@ def test_asynchronous_connections_are_encrypted_as_well():
     environment = "AIRFLOW_HOME=/var/lib/airflow AIRFLOW_CONFIG=/opt/airflow/current/airflow.cfg"
     python = "/opt/airflow/current/release/bin/python"
     said = on(MASTER, "runuser", "-u", "airflow", "--", "sh", "-c", f"{environment} {python} -", data=code)
-    assert said.splitlines()[-1] == "True"
+    assert "True" in said.splitlines()
 
 
 # --- gate (a)
@@ -268,11 +268,10 @@ def test_what_the_servers_refuse(refuse, name, declared):
     assert refused(name, done.output)
     assert f"fatal: [{MASTER}]" in done.output
     assert psql("SELECT version_num FROM alembic_version", "airflow") == before
-    assert {line.split(": ")[1].split(" : ")[0] for line in done.changed} <= {"dataops.airflow.airflow_config"}
+    assert {line.split(": ")[1].strip() for line in done.changed} <= {"dataops.airflow.airflow_config"}
 
 
 def test_a_broker_that_speaks_tls_alone_is_not_asked_without(refuse):
-    on(MASTER, "redis-cli", "--version")
     done = refuse({"airflow_broker_ca_file": ""}, "--tags", "config,database")
     assert refused("c-broker-tls", done.output)
 
@@ -280,7 +279,7 @@ def test_a_broker_that_speaks_tls_alone_is_not_asked_without(refuse):
 def test_nothing_is_migrated_under_processes_of_another_release(refuse):
     """The gate reads from the processes which release they run. The other one is the same by another name."""
     pending = {"airflow_database_name": "behind", "airflow_python_executable": "/usr/bin/python3.11"}
-    link = "ln -s 3.3.2-* /opt/airflow/releases/$1"
+    link = 'cd /opt/airflow/releases && ln -s "$(ls -d 3.3.2-*)" "$1"'
     done = refuse(pending, "--tags", "config,database")
     path = done.output.split("/bin/python is not there")[0].rsplit("/opt/airflow/releases/", 1)[1]
     try:
