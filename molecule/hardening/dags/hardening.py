@@ -11,7 +11,6 @@ import os
 import pathlib
 import pwd
 import subprocess
-import time
 
 from airflow.sdk import DAG, task
 
@@ -53,10 +52,6 @@ def look_around():
     }
 
 
-def wait():
-    time.sleep(600)
-
-
 for preset in ("baseline", "strict"):
     arguments = {"queue": preset, "retries": 0}
     settings = {"schedule": None, "catchup": False, "is_paused_upon_creation": False}
@@ -70,6 +65,3 @@ for preset in ("baseline", "strict"):
 
     with DAG(f"other_user_{preset}", **settings):
         task(task_id="identity", run_as_user="reports", **arguments)(look_around)()
-
-    with DAG(f"endless_{preset}", **settings):
-        task(task_id="endless", run_as_user="reports", **arguments)(wait)()
