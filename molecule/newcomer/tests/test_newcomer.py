@@ -17,6 +17,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 CONTROLLER = "airflow-newcomer-controller"
 HOSTS = ["h1", "h2", "h3"]
+UNCHANGED = dict.fromkeys(HOSTS, (0, True))
 HOME = "/home/newcomer"
 CHECKOUT = f"{HOME}/checkout"
 PASSWORD = "the vault's own password"
@@ -55,6 +56,7 @@ def at_the_terminal(lines, directory=CHECKOUT, user="newcomer", code=0):
             read = len(shown)
     os.close(ours)
     ended = shell.wait()
+    shown = re.sub(r"\x1b\[[0-9;]*m|\r", "", shown)
     print(shown)
     assert ended == code
     return shown
@@ -66,10 +68,17 @@ def deploy(*options):
     return [". .venv/bin/activate", " ".join([plain, *options])]
 
 
-def changes(shown):
-    """The number of changed tasks of each host, as the last recap tells."""
-    recap = shown.rsplit("PLAY RECAP", 1)[1]
-    return {host: int(number) for host, number in re.findall(r"^(h\d)\W.*?changed=(\d+)", recap, re.M)}
+def recaps(shown):
+    """What each playbook tells of its hosts in the end: tasks that changed something, and whether all went well."""
+    return [
+        {
+            host: (int(changed), (unreachable, failed) == ("0", "0"))
+            for host, changed, unreachable, failed in re.findall(
+                r"^(\w+) +: .*?changed=(\d+) +unreachable=(\d+) +failed=(\d+)", recap, re.M
+            )
+        }
+        for recap in shown.split("PLAY RECAP")[1:]
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +110,11 @@ def cluster():
 
 
 def test_readme_leads_to_a_cluster(cluster):
-    for recap in cluster.split("PLAY RECAP")[1:]:
-        counts = re.findall(r"^(h\d)\W.*?unreachable=(\d+)\W.*?failed=(\d+)", recap, re.M)
-        assert sorted(counts) == [(host, "0", "0") for host in HOSTS]
+    promised, deployed, verified = recaps(cluster)
+    for recap in (promised, deployed, verified):
+        assert sorted(recap) == HOSTS
+        assert all(well for changed, well in recap.values())
+    assert promised == deployed
 
 
 def test_vault_is_encrypted(cluster):
@@ -112,13 +123,12 @@ def test_vault_is_encrypted(cluster):
 
 
 def test_second_run_changes_nothing(cluster):
-    assert changes(at_the_terminal(deploy())) == dict.fromkeys(HOSTS, 0)
+    assert recaps(at_the_terminal(deploy())) == [UNCHANGED]
 
 
 def test_user_who_does_not_become_root_is_refused(cluster):
     shown = at_the_terminal(deploy("-e", "ansible_become=false"), code=2)
-    for host in HOSTS:
-        assert f"{host}: ansible_become: the user admin is not root" in shown
+    assert "['every host: ansible_become: the user admin is not root, and does not become it: " in shown
 
 
 def test_installed_collection_finds_nothing_to_do(cluster):
@@ -127,4 +137,4 @@ def test_installed_collection_finds_nothing_to_do(cluster):
     away = f"{HOME}/away"
     at_the_terminal([f"mkdir {away}", f"cp -r inventories {away}"])
     shown = at_the_terminal([f". {CHECKOUT}/.venv/bin/activate", f"{run} --check"], directory=away)
-    assert changes(shown) == dict.fromkeys(HOSTS, 0)
+    assert recaps(shown) == [UNCHANGED]

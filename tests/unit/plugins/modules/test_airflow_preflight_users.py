@@ -34,3 +34,8 @@ def test_a_directory_has_to_be_one(tmp_path):
     for path in (tmp_path / "file", "/srv/nowhere"):
         (problem,) = airflow_preflight.check_directories({"directories": [str(path)]})
         assert refused("b-directory", problem.replace(str(path), "/srv/nowhere"))
+
+
+def test_a_user_who_does_not_become_root_is_refused(monkeypatch):
+    monkeypatch.setattr(airflow_preflight.os, "geteuid", lambda: pwd.getpwnam("nobody").pw_uid)
+    assert refused("b-become", airflow_preflight.not_root())
