@@ -219,7 +219,7 @@ def all_refusals():
         for row in load("tests/refusals.yml"):
             if row["gate"] == gate:
                 says = " ".join(row["says"].split())
-                named = re.search(r"(airflow_|groups\.)[\w.]*\w", says)
+                named = re.search(r"(airflow_|ansible_|groups\.)[\w.]*\w", says)
                 rows.append(
                     [row["wrong"], f"`{named[0]}`" if named else "", says.replace("<", "&lt;").replace("*", "\\*")]
                 )
