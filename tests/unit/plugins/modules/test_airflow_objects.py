@@ -486,14 +486,14 @@ def test_another_run_does_the_same_at_the_same_moment(release, call, monkeypatch
     assert call("pools", {"name": "a", "slots": 1})["changed"] is True
 
 
-EXAMPLES = [
+SAMPLES = [
     ("connections", {"conn_id": "x", "conn_type": "http", "password": "s3cret"}),
     ("variables", {"key": "x", "value": "s3cret"}),
     ("pools", {"name": "x", "slots": 1}),
 ]
 
 
-@pytest.mark.parametrize(("option", "item"), EXAMPLES)
+@pytest.mark.parametrize(("option", "item"), SAMPLES)
 def test_what_is_not_there_yet(release, call, option, item):
     def created(result):
         return result["changed"] is True and actions(result, option) == {"x": ("created", [])}
@@ -521,7 +521,7 @@ def test_nothing_declared(call, option):
     assert result["changed"] is False and result[option] == {}
 
 
-@pytest.mark.parametrize(("option", "item"), EXAMPLES)
+@pytest.mark.parametrize(("option", "item"), SAMPLES)
 def test_what_the_invocation_says(release, call, option, item):
     release.tables()
     shown = call(option, item, secrets=["s3cret"])["invocation"]["module_args"]
