@@ -110,7 +110,7 @@ def test_next_run_makes_good_what_a_killed_one_left(hosts, playbook, whole, kill
 def test_two_controllers_on_bare_hosts(hosts, playbook, whole):
     hosts.bare()
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        runs = list(pool.map(lambda name: playbook(name), [SITE, SITE]))
+        runs = list(pool.map(playbook, [SITE, SITE]))
     assert 0 in [run.rc for run in runs]
     whole()
     hosts.converged = True

@@ -188,11 +188,11 @@ def test_certificates_that_are_wrong(look, serve, folder, kind):
     found = look(connect=[server(serve(kind, "elsewhere"), kind, **wanted)])
     assert len(found) == 1 and "is for another name: use one that it is for" in found[0]
     # Who verifies the authority alone does not mind the name, and who verifies nothing does not mind the authority.
-    assert look(connect=[server(serve(kind, "elsewhere"), kind, **dict(wanted, tls="authority"))]) == []
-    assert look(connect=[server(serve(kind, "other"), kind, **dict(wanted, tls="encrypt"))]) == []
+    assert look(connect=[server(serve(kind, "elsewhere"), kind, **{**wanted, "tls": "authority"})]) == []
+    assert look(connect=[server(serve(kind, "other"), kind, **{**wanted, "tls": "encrypt"})]) == []
     found = look(connect=[server(serve(kind), kind, **authority(folder, "other.crt"))])
     assert len(found) == 1 and f"is not signed by {folder}/other.crt" in found[0]
-    found = look(connect=[server(serve(kind), kind, **dict(wanted, ca_file=""))])
+    found = look(connect=[server(serve(kind), kind, **{**wanted, "ca_file": ""})])
     assert len(found) == 1 and "is not signed by an authority that this system trusts" in found[0]
 
 

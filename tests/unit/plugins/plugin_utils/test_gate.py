@@ -61,9 +61,9 @@ GOOD = {
 }
 
 
-def declared(changes, base=GOOD):
+def declared(changes, base=None):
     """What is declared, with some of it changed."""
-    found = copy.deepcopy(base)
+    found = copy.deepcopy(GOOD if base is None else base)
     for name, value in changes.items():
         inner = isinstance(value, dict) and isinstance(found.get(name), dict)
         found[name] = declared(value, found[name]) if inner else value

@@ -76,9 +76,11 @@ GROUPS = {"master": ["m1", "m2"], "worker": ["w1", "w2"]}
 NEED = {name: component["connections"] for name, component in FACTS["components"].items()}
 
 
-def counted(options=None, groups=GROUPS, **hosts):
+def counted(options=None, groups=None, **hosts):
     declared = dict({"celery": {"result_backend": "db+postgresql://u:p@db1/a"}}, **(options or {}))
-    return connections(FACTS, declared, {name: hosts.get(name, {}) for name in ("m1", "m2", "w1", "w2")}, groups)
+    return connections(
+        FACTS, declared, {name: hosts.get(name, {}) for name in ("m1", "m2", "w1", "w2")}, groups or GROUPS
+    )
 
 
 def test_each_component_counts_on_each_of_its_hosts():
