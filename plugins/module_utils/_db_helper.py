@@ -318,11 +318,11 @@ class Masker:
     def hide(self, *secrets):
         from urllib.parse import quote, quote_plus
 
+        known = set(self.secrets)
         for secret in secrets:
             if secret:
-                forms = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), repr(secret)[1:-1]}
-                self.secrets += [form for form in forms if form not in self.secrets]
-        self.secrets.sort(key=len, reverse=True)
+                known.update([secret, quote(secret, safe=""), quote(secret), quote_plus(secret), repr(secret)[1:-1]])
+        self.secrets = sorted(known, key=len, reverse=True)
 
     def mask(self, text):
         for secret in self.secrets:
