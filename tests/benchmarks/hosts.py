@@ -1,0 +1,221 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The hosts of the benchmarks, systemd containers as those of the demo, and runs of Ansible on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACE = ROOT / ".cache/benchmarks"
+LOG = PLACE / "log"
+IMAGE = "dataops-airflow-base:bookworm"
+CACHE_VOLUME = "dataops-airflow-uv-cache"
+NETWORK = "airflow-bench"
+SUBNET = "172.30.99.0/24"
+
+SERVERS = ["db1", "broker1"]
+MASTERS = ["m1", "m2", "m3"]
+
+
+def workers(number, first=1):
+    return ["w%d" % index for index in range(first, first + number)]
+
+
+class Failed(Exception):
+    """A command that a benchmark cannot do without went wrong."""
+
+
+class Run(NamedTuple):
+    """What a command took: seconds on the clock, and seconds of this machine's processors outside the hosts."""
+
+    wall: float
+    cpu: float
+
+
+def run(*command):
+    """Runs a command to its end. What it says goes to the log."""
+    with LOG.open("a", encoding="utf-8") as log:
+        log.write("\n### %s\n" % " ".join(command))
+        log.flush()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        begun = time.monotonic()
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        wall = time.monotonic() - begun
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise Failed("%s: exit code %d, see the end of %s" % (" ".join(command)[:100], done.returncode, LOG))
+    return Run(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+
+def output(*command, **variables):
+    """What a command says."""
+    done = subprocess.run(
+        command, cwd=ROOT, env=dict(os.environ, **variables), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Failed("%s: %s" % (" ".join(command)[:100], (done.stderr.strip() or done.stdout.strip())[-2000:]))
+    return done.stdout
+
+
+def container(host):
+    return "airflow-bench-" + host
+
+
+def sh(host, script):
+    """What a script says on a host."""
+    return output("docker", "exec", container(host), "sh", "-ec", script)
+
+
+# --- hosts
+
+
+def existing():
+    """Names of the hosts that are there."""
+    prefix = container("")
+    names = output("docker", "ps", "--all", "--filter", "name=^%s" % prefix, "--format", "{{.Names}}").split()
+    return [name[len(prefix) :] for name in names]
+
+
+def create(hosts):
+    """Bare hosts with these names; those that are there already are left alone."""
+    there = existing()
+    missing = [host for host in hosts if host not in there]
+    if not missing:
+        return
+    if not output("docker", "network", "ls", "--quiet", "--filter", "name=^%s$" % NETWORK).strip():
+        output("docker", "network", "create", "--subnet", SUBNET, NETWORK)
+    for host in missing:
+        output(
+            *["docker", "run", "--detach", "--name", container(host), "--hostname", host],
+            *["--network", NETWORK, "--network-alias", host, "--cgroupns", "host"],
+            # systemd needs these; --privileged would do as well, but some machines do not grant it.
+            *[word for name in ("SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE") for word in ("--cap-add", name)],
+            *["--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"],
+            *[word for path in ("/run", "/run/lock", "/tmp") for word in ("--tmpfs", path)],
+            *["--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw", "--volume", CACHE_VOLUME + ":/var/cache/airflow-uv"],
+            *[IMAGE, "sh", "-c", "mount --make-rshared / && exec /sbin/init"],
+        )
+    for host in missing:
+        sh(
+            host,
+            "until systemctl is-system-running --wait 2>/dev/null | grep -qE 'running|degraded'; do sleep 0.2; done",
+        )
+
+
+def remove(hosts=None):
+    """Removes these hosts; all of them, and their network, by default."""
+    names = [container(host) for host in (existing() if hosts is None else hosts)]
+    if names:
+        output("docker", "rm", "--force", "--volumes", *names)
+    if hosts is None:
+        subprocess.run(["docker", "network", "rm", NETWORK], capture_output=True, check=False)
+
+
+def bare(hosts):
+    """Just these hosts, made anew."""
+    remove()
+    for place in PLACE.glob("*/.secrets"):
+        # The database is a new one as well.
+        shutil.rmtree(place)
+    create(hosts)
+
+
+def need_memory(gibibytes):
+    """Refuses what this machine has no room for, beside what runs on it already."""
+    available = int(re.search(r"MemAvailable: +(\d+)", Path("/proc/meminfo").read_text()).group(1)) / 1048576
+    available += sum(3 if host in MASTERS else 1 for host in existing()) * 0.3
+    if available < gibibytes:
+        raise Failed("%.1f GiB of memory are free, and these hosts need %.1f" % (available, gibibytes))
+
+
+# --- Ansible
+
+
+def inventory(masters, worker_names, name="cluster"):
+    """Writes an inventory of these hosts, which has the variables of the demo, and returns its directory."""
+    place = PLACE / name
+    place.mkdir(parents=True, exist_ok=True)
+    if not (place / "group_vars").is_symlink():
+        (place / "group_vars").symlink_to(ROOT / "inventories/demo/group_vars")
+
+    def members(hosts):
+        return {host: {"ansible_host": container(host)} for host in hosts}
+
+    groups = {
+        "master": {"hosts": members(masters)},
+        # Many workers on one machine: each takes one task at a time.
+        "worker": {"hosts": members(worker_names), "vars": {"airflow_service_worker_concurrency": 1}},
+        "database": {"hosts": members(["db1"])},
+        "broker": {"hosts": members(["broker1"])},
+    }
+    connection = {"ansible_connection": "community.docker.docker", "ansible_python_interpreter": "/usr/bin/python3"}
+    (place / "hosts.yml").write_text(json.dumps({"all": {"vars": connection, "children": groups}}, indent=2) + "\n")
+    return place
+
+
+def play(playbook, place, *options):
+    return run("ansible-playbook", str(playbook), "-i", str(place), *options)
+
+
+def cluster(masters, worker_names):
+    """A converged cluster of just these hosts, made of the one that is there. Returns its inventory."""
+    hosts = SERVERS + masters + worker_names
+    if "db1" in existing():
+        remove([host for host in existing() if host not in hosts])
+        create(hosts)
+    else:
+        bare(hosts)
+    place = inventory(masters, worker_names)
+    play("site.yml", place)
+    return place
+
+
+def tasks(playbook, place, *options):
+    """Seconds that each task of a playbook took, by its name."""
+    command = ["ansible-playbook", str(playbook), "-i", str(place), *options]
+    told = json.loads(output(*command, ANSIBLE_STDOUT_CALLBACK="ansible.posix.json"))
+    times = {}
+    for play in told["plays"]:
+        for task in play["tasks"]:
+            start, end = (datetime.fromisoformat(task["task"]["duration"][name]) for name in ("start", "end"))
+            times[task["task"]["name"]] = (end - start).total_seconds()
+    return times
+
+
+def probe(host, program):
+    """What a program of this directory says on a host, run beside the collection's module_utils."""
+    library = ROOT / "plugins/module_utils"
+    output("docker", "exec", container(host), "mkdir", "--parents", "/root/probe")
+    output("docker", "cp", "--quiet", str(library), container(host) + ":/root/probe/")
+    return output("docker", "exec", container(host), "python3", "-c", (Path(__file__).parent / program).read_text())
+
+
+def module_runs(hosts):
+    """Runs of modules on each host since this was asked last, counted from the host's own journal."""
+    script = (
+        "journalctl --quiet --output json --output-fields MESSAGE --grep 'Invoked with' "
+        "--cursor-file /run/benchmark.cursor | wc -l"
+    )
+    with ThreadPoolExecutor(4) as pool:
+        return dict(zip(hosts, map(int, pool.map(lambda host: sh(host, script), hosts))))

@@ -1,0 +1,162 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The rows: each measures something beside its baseline, in one go, on hosts that it makes if they are not there.
+
+What is measured and its baseline take turns, so that both see the same machine.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import statistics
+from typing import NamedTuple
+
+import hosts
+import yaml
+from hosts import MASTERS, PLACE, ROOT, SERVERS, workers
+
+
+class Line(NamedTuple):
+    """One line of the table."""
+
+    what: str
+    measured: str
+    baseline: str
+    value: float
+    budget: float
+
+    @property
+    def met(self):
+        return self.value <= self.budget
+
+
+def compare(what, unit, measured, baseline, budget):
+    """The line of a measurement and its baseline, both in `unit`."""
+    shown = ["%.*f %s" % (0 if number >= 10 else 2, number, unit) for number in (measured, baseline)]
+    return Line(what, *shown, measured / baseline, budget)
+
+
+def median(runs):
+    return statistics.median(run.wall for run in runs)
+
+
+def version():
+    """The Airflow version that the collection deploys unless told otherwise."""
+    return yaml.safe_load((ROOT / "roles/airflow/defaults/main.yml").read_text(encoding="utf-8"))["airflow_version"]
+
+
+def converge():
+    """3 masters and 2 workers from bare hosts, without the canary, against baseline.sh. Best of two."""
+    spec = importlib.util.spec_from_file_location("releases", ROOT / "plugins/module_utils/_releases.py")
+    releases = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(releases)
+    extras = releases.release(version())["extras"]
+    requirement = "apache-airflow[%s]==%s" % (
+        ",".join(extras["always"] + extras["postgresql"] + extras["redis"]),
+        version(),
+    )
+    baseline, measured = [], []
+    for _round in range(2):
+        hosts.bare(SERVERS + MASTERS + workers(2))
+        script = str(ROOT / "tests/benchmarks/baseline.sh")
+        baseline.append(hosts.run(script, version(), requirement, *MASTERS, "--", *workers(2)))
+        hosts.bare(SERVERS + MASTERS + workers(2))
+        measured.append(hosts.play("site.yml", hosts.inventory(MASTERS, workers(2)), "--skip-tags", "canary"))
+    best = [min(run.wall for run in runs) for runs in (measured, baseline)]
+    return [compare("first converge of 3 masters and 2 workers, against a bare shell script", "s", *best, 1.3)]
+
+
+def noop():
+    """A run that changes nothing against a play of 30 `stat` tasks on the same hosts. Median of three."""
+    names = SERVERS + MASTERS + workers(2)
+    place = hosts.cluster(MASTERS, workers(2))
+    stat = PLACE / "stat.yml"
+    tasks = [{"name": "Look (%d)" % number, "ansible.builtin.stat": {"path": "/etc/hostname"}} for number in range(30)]
+    stat.write_text(json.dumps([{"name": "Stat", "hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    measured, baseline = [], []
+    for _round in range(3):
+        hosts.module_runs(names)
+        measured.append(hosts.play("site.yml", place))
+        counts = hosts.module_runs(names)
+        baseline.append(hosts.play(stat, place))
+    most = max(counts, key=counts.get)
+    shown = "%d (%s)" % (counts[most], most)
+    return [
+        Line("module runs on a host in a run with nothing to do", shown, "-", counts[most], 30),
+        compare("a run with nothing to do, against 30 stat tasks", "s", median(measured), median(baseline), 1.5),
+    ]
+
+
+def database():
+    """Whether the database is at the release's revision: the helper against `airflow db check-migrations`. Best of ten
+    and of three."""
+    hosts.cluster(MASTERS, workers(2))
+    helper, airflow = json.loads(hosts.probe("m1", "database_probe.py"))
+    return [
+        Line("is the database at head?", "%.2f s" % helper, "-", helper, 0.2),
+        compare("is the database at head?, against airflow db check-migrations", "s", helper, airflow, 0.08),
+    ]
+
+
+def objects():
+    """200 connections, variables and pools against one of each, made by one task a kind. Best of two."""
+    place = hosts.cluster(MASTERS, workers(2))
+    taken = {}
+    for _round in range(2):
+        for number in (1, 200):
+            seconds = hosts.tasks(ROOT / "tests/benchmarks/objects.yml", place, "--extra-vars", "number=%d" % number)
+            taken.setdefault(number, []).append(seconds)
+    return [
+        compare("200 %s, against one" % kind, "s", *(min(one[kind] for one in taken[number]) for number in (200, 1)), 2)
+        for kind in ("connections", "variables", "pools")
+    ]
+
+
+def worker():
+    """A ninth node, with and without --limit, against the same host in an inventory that has no other worker. Best of
+    two."""
+    number = 5
+    hosts.cluster(MASTERS, workers(number))
+    limited, alone, whole, nothing = [], [], [], []
+    for _round in range(2):
+        # A new name each time, as the canary remembers the old ones.
+        for runs, others, limit in ((limited, workers(5), True), (alone, [], True), (whole, workers(5), False)):
+            number += 1
+            new = "w%d" % number
+            hosts.create([new])
+            place = hosts.inventory(MASTERS, others + [new], "cluster" if others else "alone")
+            runs.append(hosts.play("site.yml", place, *(["--limit", new] if limit else [])))
+            hosts.remove([new])
+        place = hosts.inventory(MASTERS, workers(5))
+        hosts.play("site.yml", place)
+        nothing.append(hosts.play("site.yml", place))
+    limited, alone, whole, nothing = (min(run.wall for run in runs) for runs in (limited, alone, whole, nothing))
+    return [
+        compare("a worker added to 8 nodes with --limit, against that host alone", "s", limited, alone, 1.2),
+        compare(
+            "the same without --limit, against 1.2 x that host alone and the others' run with nothing to do",
+            "s", whole, 1.2 * alone + nothing, 1.0,
+        ),
+    ]  # fmt: skip
+
+
+def growth():
+    """Processor time of the controller, a host, in a run with nothing to do: 5, 10 and 20 hosts. Best of two."""
+    cost = {}
+    for number in (2, 7, 17):
+        hosts.need_memory(3 + 0.4 * number)
+        place = hosts.cluster(MASTERS, workers(number))
+        size = len(MASTERS) + number
+        cost[size] = min(hosts.play("site.yml", place).cpu for _round in range(2)) / size
+    hosts.remove(workers(15, first=3))
+    return [
+        compare("controller CPU a host with %d hosts, against 5" % size, "s", cost[size], cost[5], 1.2)
+        for size in (10, 20)
+    ]
+
+
+# Least first: what each leaves behind serves the next.
+ROWS = {row.__name__: row for row in (converge, noop, database, objects, worker, growth)}
