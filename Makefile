@@ -1,6 +1,6 @@
 # The logic is in bench/: each script there also runs by itself.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-all lint sanity units integration molecule docs lock lock-airflow clean
+.PHONY: help demo demo-down test test-all bench lint sanity units integration molecule docs lock lock-airflow clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  make %-42s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ test-all: ## all of them and those that take hours; what has passed on this very
 
 lint sanity units integration molecule: ## one part of the tests
 	@bench/test $@
+
+bench: ## measure the budgets beside their baselines, and write docs/MEASURED.md; takes hours
+	@bench/bench
 
 docs: ## write the generated parts of the documentation
 	@bench/docs

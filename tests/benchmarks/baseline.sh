@@ -18,6 +18,7 @@ on() { docker exec --interactive "airflow-bench-$1" bash -euo pipefail -s -- "${
 all() { local pid; for pid in "${pids[@]}"; do wait "$pid"; done; pids=(); }
 pids=()
 
+# shellcheck disable=SC2016 # the host expands it
 common='
 export DEBIAN_FRONTEND=noninteractive
 fresh() { [ -n "$(find /var/lib/apt/lists -maxdepth 0 -mtime -1)" ] || apt-get update -qq; }

@@ -98,6 +98,7 @@ def main():
     if unknown:
         parser.error("there is no row %s; there are %s" % (unknown[0], ", ".join(rows.ROWS)))
     hosts.PLACE.mkdir(parents=True, exist_ok=True)
+    hosts.LOG.write_text("")
     digest = tree()
     failed = []
     for name in rows.ROWS:

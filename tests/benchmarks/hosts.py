@@ -21,6 +21,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / ".cache/benchmarks"
 LOG = PLACE / "log"
+SECRETS = PLACE / "secrets"
 IMAGE = "dataops-airflow-base:bookworm"
 CACHE_VOLUME = "dataops-airflow-uv-cache"
 NETWORK = "airflow-bench"
@@ -107,7 +108,7 @@ def create(hosts):
         output("docker", "network", "create", "--subnet", SUBNET, NETWORK)
     for host in missing:
         output(
-            *["docker", "run", "--detach", "--name", container(host), "--hostname", host],
+            *["docker", "run", "--detach", "--label", "owner=bench", "--name", container(host), "--hostname", host],
             *["--network", NETWORK, "--network-alias", host, "--cgroupns", "host"],
             # systemd needs these; --privileged would do as well, but some machines do not grant it.
             *[word for name in ("SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE") for word in ("--cap-add", name)],
@@ -135,9 +136,8 @@ def remove(hosts=None):
 def bare(hosts):
     """Just these hosts, made anew."""
     remove()
-    for place in PLACE.glob("*/.secrets"):
-        # The database is a new one as well.
-        shutil.rmtree(place)
+    # The database is a new one as well.
+    shutil.rmtree(SECRETS, ignore_errors=True)
     create(hosts)
 
 
@@ -156,8 +156,10 @@ def inventory(masters, worker_names, name="cluster"):
     """Writes an inventory of these hosts, which has the variables of the demo, and returns its directory."""
     place = PLACE / name
     place.mkdir(parents=True, exist_ok=True)
-    if not (place / "group_vars").is_symlink():
-        (place / "group_vars").symlink_to(ROOT / "inventories/demo/group_vars")
+    SECRETS.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for link, target in (("group_vars", ROOT / "inventories/demo/group_vars"), (".secrets", SECRETS)):
+        if not (place / link).is_symlink():
+            (place / link).symlink_to(target)
 
     def members(hosts):
         return {host: {"ansible_host": container(host)} for host in hosts}

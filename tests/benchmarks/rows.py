@@ -91,8 +91,8 @@ def noop():
 
 
 def database():
-    """Whether the database is at the release's revision: the helper against `airflow db check-migrations`. Best of ten
-    and of three."""
+    """Whether the database is at the release's revision: the helper against `airflow db check-migrations`. Best of 30
+    and of 3."""
     hosts.cluster(MASTERS, workers(2))
     helper, airflow = json.loads(hosts.probe("m1", "database_probe.py"))
     return [
@@ -102,17 +102,39 @@ def database():
 
 
 def objects():
-    """200 connections, variables and pools against one of each, made by one task a kind. Best of two."""
+    """200 connections, variables and pools against one of each, all of them new. Best of two."""
     place = hosts.cluster(MASTERS, workers(2))
-    taken = {}
+    declared = PLACE / "objects.json"
+
+    def declare(number, state):
+        names = ["bench_%d" % index for index in range(number)]
+        url = "postgres://user:secret@db.example.invalid/%s"
+        content = {
+            "airflow_objects_connections": [{"conn_id": name, "uri": url % name} for name in names],
+            "airflow_objects_variables": [{"key": name, "value": name} for name in names],
+            "airflow_objects_pools": [{"name": name, "slots": 4} for name in names],
+        }
+        if state == "absent":
+            content = {
+                name: [{list(entry)[0]: list(entry.values())[0], "state": state} for entry in entries]
+                for name, entries in content.items()
+            }
+        declared.write_text(json.dumps(content))
+        options = ["--tags", "objects", "--limit", "m1", "--extra-vars", "@%s" % declared]
+        return hosts.tasks("site.yml", place, *options)
+
+    taken = {1: [], 200: []}
     for _round in range(2):
-        for number in (1, 200):
-            seconds = hosts.tasks(ROOT / "tests/benchmarks/objects.yml", place, "--extra-vars", "number=%d" % number)
-            taken.setdefault(number, []).append(seconds)
-    return [
-        compare("200 %s, against one" % kind, "s", *(min(one[kind] for one in taken[number]) for number in (200, 1)), 2)
-        for kind in ("connections", "variables", "pools")
-    ]
+        for number, runs in taken.items():
+            declare(200, "absent")
+            runs.append(declare(number, "present"))
+    lines = []
+    for kind in ("connections", "variables", "pools"):
+        task = "dataops.airflow.airflow_objects : Declare the " + kind
+        lines.append(
+            compare("200 %s, against one" % kind, "s", *(min(run[task] for run in taken[n]) for n in (200, 1)), 2)
+        )
+    return lines
 
 
 def worker():

@@ -6,10 +6,8 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-from database_bench import DEPLOYMENTS, HOME, PASSWORD, QUOTED, VENV, parse
+from database_bench import PASSWORD, QUOTED, VENV, parse
 
 MARKER = "dataops_airflow_migration"
 HEAD = "d2f4e1b3c5a7"
@@ -330,35 +328,6 @@ def test_nothing_secret_in_the_most_verbose_output(bench):
         assert '"state"' in output
         for secret in (PASSWORD, QUOTED, PASSWORD[:9], QUOTED[:12]):
             assert secret not in output
-
-
-PROBE = f"""
-import importlib.util, json, sys, time
-sys.path.insert(0, "/repository/plugins/module_utils")
-import _db_helper, _runner
-source = _db_helper.__loader__.get_source("_db_helper")
-runner = _runner.Runner({VENV!r}, {HOME!r}, sys.argv[1])
-request = dict(venv={VENV!r}, config=sys.argv[1], check=False, command=[], minimum_servers=dict(postgresql="14"),
-               allow_unsupported=False, timeout=10, parent=0)
-def best(times, call):
-    taken = []
-    for _number in range(times):
-        begun = time.monotonic()
-        call()
-        taken.append(time.monotonic() - begun)
-    return min(taken)
-assert runner.python(source, request)["state"] == "current"
-print(json.dumps([best(10, lambda: runner.python(source, request)),
-                  best(2, lambda: runner.airflow(["db", "check-migrations", "--migration-wait-timeout", "0"]))]))
-"""
-
-
-def test_time_of_the_helper(bench, initialised, capsys):
-    config = bench.deployment(initialised)
-    bench.write(f"{DEPLOYMENTS}/probe.py", PROBE)
-    helper, airflow = json.loads(bench.sh(f"/usr/bin/python3 {DEPLOYMENTS}/probe.py {config}").stdout)
-    with capsys.disabled():
-        print(f"\nhelper {helper:.3f} s, airflow db check-migrations {airflow:.2f} s, ratio {helper / airflow:.3f}")
 
 
 def test_revisions_of_the_release_are_known(bench):
