@@ -46,10 +46,10 @@ def kept(name, digest):
     return [rows.Line(*line) for line in result["lines"]] if result["tree"] == digest else None
 
 
-def measure(name, digest):
+def measure(name, digest, rounds):
     """Measures a row and keeps what it gave."""
     began = time.monotonic()
-    lines = rows.ROWS[name]()
+    lines = rows.ROWS[name](rounds)
     RESULTS.mkdir(exist_ok=True)
     result = json.dumps({"tree": digest, "lines": lines}, indent=1)
     (RESULTS / (name + ".json")).write_text(result + "\n", encoding="utf-8")
@@ -93,6 +93,9 @@ def main():
     parser = argparse.ArgumentParser(prog="bench/bench", description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="*", metavar="ROW", help="%s; all by default" % ", ".join(rows.ROWS))
     parser.add_argument("--keep", action="store_true", help="leave the hosts for another run")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="how often each thing is measured; %(default)s by default"
+    )
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.rows) - set(rows.ROWS))
     if unknown:
@@ -105,7 +108,7 @@ def main():
         # A row that is asked for by name is measured again.
         if name in arguments.rows or (not arguments.rows and kept(name, digest) is None):
             try:
-                measure(name, digest)
+                measure(name, digest, arguments.rounds)
             except hosts.Failed as error:
                 failed.append(name)
                 print("    %s FAILED: %s" % (name, error), flush=True)

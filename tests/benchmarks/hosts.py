@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-import re
 import resource
 import shutil
 import subprocess
@@ -29,6 +29,10 @@ SUBNET = "172.30.99.0/24"
 
 SERVERS = ["db1", "broker1"]
 MASTERS = ["m1", "m2", "m3"]
+
+
+# The hosts that the last run of site.yml of cluster() left converged.
+converged: list[str] = []
 
 
 def workers(number, first=1):
@@ -126,6 +130,7 @@ def create(hosts):
 
 def remove(hosts=None):
     """Removes these hosts; all of them, and their network, by default."""
+    converged.clear()
     names = [container(host) for host in (existing() if hosts is None else hosts)]
     if names:
         output("docker", "rm", "--force", "--volumes", *names)
@@ -141,19 +146,14 @@ def bare(hosts):
     create(hosts)
 
 
-def need_memory(gibibytes):
-    """Refuses what this machine has no room for, beside what runs on it already."""
-    available = int(re.search(r"MemAvailable: +(\d+)", Path("/proc/meminfo").read_text()).group(1)) / 1048576
-    available += sum(3 if host in MASTERS else 1 for host in existing()) * 0.3
-    if available < gibibytes:
-        raise Failed("%.1f GiB of memory are free, and these hosts need %.1f" % (available, gibibytes))
-
-
 # --- Ansible
 
 
-def inventory(masters, worker_names, name="cluster"):
-    """Writes an inventory of these hosts, which has the variables of the demo, and returns its directory."""
+def inventory(masters, worker_names, name="cluster", others=()):
+    """Writes an inventory of these hosts, which has the variables of the demo, and returns its directory.
+
+    `others` are workers without a container: each has that of one of the workers.
+    """
     place = PLACE / name
     place.mkdir(parents=True, exist_ok=True)
     SECRETS.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -164,10 +164,14 @@ def inventory(masters, worker_names, name="cluster"):
     def members(hosts):
         return {host: {"ansible_host": container(host)} for host in hosts}
 
+    stand_ins = {
+        host: {"ansible_host": container(real), "airflow_address": real}
+        for host, real in zip(others, itertools.cycle(worker_names))
+    }
     groups = {
         "master": {"hosts": members(masters)},
         # Many workers on one machine: each takes one task at a time.
-        "worker": {"hosts": members(worker_names), "vars": {"airflow_service_worker_concurrency": 1}},
+        "worker": {"hosts": {**members(worker_names), **stand_ins}, "vars": {"airflow_service_worker_concurrency": 1}},
         "database": {"hosts": members(["db1"])},
         "broker": {"hosts": members(["broker1"])},
     }
@@ -183,6 +187,8 @@ def play(playbook, place, *options):
 def cluster(masters, worker_names):
     """A converged cluster of just these hosts, made of the one that is there. Returns its inventory."""
     hosts = SERVERS + masters + worker_names
+    if hosts == converged:
+        return inventory(masters, worker_names)
     if "db1" in existing():
         remove([host for host in existing() if host not in hosts])
         create(hosts)
@@ -190,6 +196,7 @@ def cluster(masters, worker_names):
         bare(hosts)
     place = inventory(masters, worker_names)
     play("site.yml", place)
+    converged[:] = hosts
     return place
 
 
@@ -205,12 +212,13 @@ def tasks(playbook, place, *options):
     return times
 
 
-def probe(host, program):
+def probe(host, program, *arguments):
     """What a program of this directory says on a host, run beside the collection's module_utils."""
     library = ROOT / "plugins/module_utils"
     output("docker", "exec", container(host), "mkdir", "--parents", "/root/probe")
     output("docker", "cp", "--quiet", str(library), container(host) + ":/root/probe/")
-    return output("docker", "exec", container(host), "python3", "-c", (Path(__file__).parent / program).read_text())
+    text = (Path(__file__).parent / program).read_text(encoding="utf-8")
+    return output("docker", "exec", container(host), "python3", "-c", text, *map(str, arguments))
 
 
 def module_runs(hosts):
