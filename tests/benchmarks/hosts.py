@@ -6,14 +6,16 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import itertools
 import json
 import os
 import resource
 import shutil
 import subprocess
+import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -204,12 +206,34 @@ def tasks(playbook, place, *options):
     """Seconds that each task of a playbook took, by its name."""
     command = ["ansible-playbook", str(playbook), "-i", str(place), *options]
     told = json.loads(output(*command, ANSIBLE_STDOUT_CALLBACK="ansible.posix.json"))
-    times = {}
-    for play in told["plays"]:
-        for task in play["tasks"]:
-            start, end = (datetime.fromisoformat(task["task"]["duration"][name]) for name in ("start", "end"))
-            times[task["task"]["name"]] = (end - start).total_seconds()
-    return times
+    ended = [task["task"] for play in told["plays"] for task in play["tasks"] if "end" in task["task"]["duration"]]
+    return {task["name"]: seconds(task["duration"]) for task in ended}
+
+
+def seconds(duration):
+    """From the start to the end of a task."""
+    start, end = (datetime.fromisoformat(duration[name]) for name in ("start", "end"))
+    return (end - start).total_seconds()
+
+
+@contextlib.contextmanager
+def module_runs():
+    """Counts, by host, the Pythons that Ansible starts meanwhile: each is the run of a module."""
+    counts = collections.Counter()
+    command = ["docker", "events", "--since", "%d" % time.time(), "--filter", "event=exec_start"]
+    with tempfile.TemporaryFile("w+") as seen:
+        events = subprocess.Popen([*command, "--format", "{{.Actor.Attributes.name}} {{.Action}}"], stdout=seen)
+        try:
+            yield counts
+            time.sleep(2)
+        finally:
+            events.terminate()
+            events.wait()
+        seen.seek(0)
+        for line in seen:
+            name, _space, action = line.partition(" ")
+            if name.startswith(container("")) and "python3" in action:
+                counts[name[len(container("")) :]] += 1
 
 
 def probe(host, program, *arguments):
@@ -219,13 +243,3 @@ def probe(host, program, *arguments):
     output("docker", "cp", "--quiet", str(library), container(host) + ":/root/probe/")
     text = (Path(__file__).parent / program).read_text(encoding="utf-8")
     return output("docker", "exec", container(host), "python3", "-c", text, *map(str, arguments))
-
-
-def module_runs(hosts):
-    """Runs of modules on each host since this was asked last, counted from the host's own journal."""
-    script = (
-        "journalctl --quiet --output json --output-fields MESSAGE --grep 'Invoked with' "
-        "--cursor-file /run/benchmark.cursor | wc -l"
-    )
-    with ThreadPoolExecutor(4) as pool:
-        return dict(zip(hosts, map(int, pool.map(lambda host: sh(host, script), hosts))))

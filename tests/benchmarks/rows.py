@@ -79,16 +79,14 @@ def converge(rounds):
 
 def noop(rounds):
     """A run that changes nothing against a play of 30 `stat` tasks on the same hosts."""
-    names = SERVERS + MASTERS + workers(2)
     place = hosts.cluster(MASTERS, workers(2))
     stat = PLACE / "stat.yml"
     tasks = [{"name": "Look (%d)" % number, "ansible.builtin.stat": {"path": "/etc/hostname"}} for number in range(30)]
     stat.write_text(json.dumps([{"name": "Stat", "hosts": "all", "gather_facts": False, "tasks": tasks}]))
     measured, baseline = [], []
     for _round in range(rounds):
-        hosts.module_runs(names)
-        measured.append(hosts.play("site.yml", place))
-        counts = hosts.module_runs(names)
+        with hosts.module_runs() as counts:
+            measured.append(hosts.play("site.yml", place))
         baseline.append(hosts.play(stat, place))
     most = max(counts, key=counts.get)
     shown = "%d (%s)" % (counts[most], most)
@@ -150,6 +148,7 @@ def worker(rounds):
     hosts.cluster(MASTERS, workers(number))
     limited, alone, whole, nothing = [], [], [], []
     for _round in range(rounds):
+        nothing.append(hosts.play("site.yml", hosts.inventory(MASTERS, workers(5))))
         # A new name each time, as the canary remembers the old ones.
         for runs, others, limit in ((limited, workers(5), True), (alone, [], True), (whole, workers(5), False)):
             number += 1
@@ -158,9 +157,6 @@ def worker(rounds):
             place = hosts.inventory(MASTERS, others + [new], "cluster" if others else "alone")
             runs.append(hosts.play("site.yml", place, *(["--limit", new] if limit else [])))
             hosts.remove([new])
-        place = hosts.inventory(MASTERS, workers(5))
-        hosts.play("site.yml", place)
-        nothing.append(hosts.play("site.yml", place))
     limited, alone, whole, nothing = map(best, (limited, alone, whole, nothing))
     return [
         compare("a worker added to 8 nodes with --limit, against that host alone", "s", limited, alone, 1.2),
