@@ -38,12 +38,13 @@ def tree():
 
 
 def kept(name, digest):
-    """The lines of a row that was measured on this tree, None if it was not."""
+    """What a row gave on this tree, None if it was not measured."""
     try:
         result = json.loads((RESULTS / (name + ".json")).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return [rows.Line(*line) for line in result["lines"]] if result["tree"] == digest else None
+    result["lines"] = [rows.Line(*line) for line in result["lines"]]
+    return result if result["tree"] == digest else None
 
 
 def measure(name, digest, rounds):
@@ -51,24 +52,25 @@ def measure(name, digest, rounds):
     began = time.monotonic()
     lines = rows.ROWS[name](rounds)
     RESULTS.mkdir(exist_ok=True)
-    result = json.dumps({"tree": digest, "lines": lines}, indent=1)
+    load = "%.0f" % os.getloadavg()[1]
+    result = json.dumps({"tree": digest, "load": load, "lines": lines}, indent=1)
     (RESULTS / (name + ".json")).write_text(result + "\n", encoding="utf-8")
-    print("    %s: %d s, load %.1f" % (name, time.monotonic() - began, os.getloadavg()[1]), flush=True)
+    print("    %s: %d s, load %s" % (name, time.monotonic() - began, load), flush=True)
 
 
-def table(lines):
-    """The lines as a table in Markdown."""
-    cells = [["what", "measured", "baseline", "ratio", "allowed", "met"], ["---"] * 6]
-    for line in lines:
-        ratio = "-" if line.baseline == "-" else "%.2f" % line.value
-        cells.append(
-            [line.what, line.measured, line.baseline, ratio, "%g" % line.budget, "yes" if line.met else "**no**"]
-        )
+def table(results):
+    """What the rows gave as a table in Markdown."""
+    cells = [["what", "measured", "baseline", "ratio", "allowed", "met", "load"], ["---"] * 7]
+    for result in results:
+        for line in result["lines"]:
+            ratio = "-" if line.baseline == "-" else "%.2f" % line.value
+            met = "yes" if line.met else "**no**"
+            cells.append([line.what, line.measured, line.baseline, ratio, "%g" % line.budget, met, result["load"]])
     return "".join("| %s |\n" % " | ".join(row) for row in cells)
 
 
 def machine():
-    """The machine and what ran on it, in one line."""
+    """The machine and what ran on it."""
     processor = re.search(r"^model name\s*: (.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return "Measured on %s with %s, %d cores and %.0f GiB, Linux %s, ansible-core %s, Airflow %s." % (
@@ -114,13 +116,13 @@ def main():
                 print("    %s FAILED: %s" % (name, error), flush=True)
     if not arguments.keep:
         hosts.remove()
-    lines = [line for name in arguments.rows or rows.ROWS for line in kept(name, digest) or []]
-    print("\n%s\n%s" % (table(lines), machine()))
-    for line in lines:
+    results = [result for name in arguments.rows or rows.ROWS if (result := kept(name, digest))]
+    print("\n%s\n%s" % (table(results), machine()))
+    for line in (line for result in results for line in result["lines"]):
         if not line.met:
             print("missed: %s" % line.what)
     if not arguments.rows and not failed:
-        write(table(lines) + "\n" + machine() + "\n")
+        write(table(results) + "\n" + machine() + "\n")
         for name in rows.ROWS:
             (RESULTS / (name + ".json")).unlink()
     sys.exit(1 if failed else 0)
