@@ -21,8 +21,8 @@ pids=()
 # shellcheck disable=SC2016 # the host expands it
 common='
 export DEBIAN_FRONTEND=noninteractive
-fresh() { [ -n "$(find /var/lib/apt/lists -maxdepth 0 -mtime -1)" ] || apt-get update -qq; }
-packages() { fresh && apt-get install -y -qq --no-install-recommends "$@" >/dev/null; }
+fresh() { [ -n "$(find /var/lib/apt/lists -maxdepth 0 -mtime -1)" ] || apt-get update -qq </dev/null; }
+packages() { fresh && apt-get install -y -qq --no-install-recommends "$@" >/dev/null </dev/null; }
 '
 
 database() {
@@ -66,9 +66,9 @@ useradd --system --gid airflow --home-dir /var/lib/airflow --shell /usr/sbin/nol
 install -d -o airflow -g airflow -m 750 /var/lib/airflow /var/lib/airflow/dags /var/lib/airflow/plugins /var/log/airflow
 packages ca-certificates python3-venv haproxy
 
+export PIP_CACHE_DIR=/var/cache/airflow-uv/pip UV_CACHE_DIR=/var/cache/airflow-uv/uv UV_LINK_MODE=copy
 python3 -m venv /opt/uv
 /opt/uv/bin/pip --quiet --disable-pip-version-check install --require-hashes -r /root/uv.txt
-export UV_CACHE_DIR=/var/cache/airflow-uv/uv UV_LINK_MODE=copy
 /opt/uv/bin/uv venv --quiet --python /usr/bin/python3 /opt/airflow
 echo "\$requirement" >/root/requirements.txt
 /opt/uv/bin/uv pip install --quiet --python /opt/airflow --compile-bytecode --require-hashes \
@@ -144,7 +144,7 @@ END
 
 migrate() {
     on "${masters[0]}" <<'END'
-run() { runuser -u airflow -- env AIRFLOW_HOME=/var/lib/airflow AIRFLOW_CONFIG=/etc/airflow.cfg PATH="/opt/airflow/bin:$PATH" airflow "$@"; }
+run() { runuser -u airflow -- env AIRFLOW_HOME=/var/lib/airflow AIRFLOW_CONFIG=/etc/airflow.cfg PATH="/opt/airflow/bin:$PATH" airflow "$@" </dev/null; }
 run db migrate
 run users create --role Admin --username admin --password baseline --email admin@example.invalid --firstname A --lastname B
 END
