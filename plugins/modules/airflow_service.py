@@ -21,6 +21,8 @@ description:
   - A unit that stops because somebody else restarts it, such as a run that was killed, is reported in RV(stale) and
     waited for by O(restart=stale), so that no other host is restarted meanwhile.
   - A unit that is masked is refused, as somebody keeps it from starting.
+  - When a restart has failed on a host, no other host is restarted in the same run of Ansible. Use C(throttle) to let
+    hosts restart one after the other.
 attributes:
   check_mode:
     description: Can run in check mode and tell which units would be written, started, restarted or removed.

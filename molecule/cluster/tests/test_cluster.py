@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import subprocess
 
@@ -81,6 +82,27 @@ def test_restart_tag_restarts_its_unit_and_no_other(playbook, tag, nodes, unit):
     assert playbook("dataops.airflow.site", "--tags", tag).rc == 0
     assert [node for node in nodes if started(node, unit) == before[node]] == []
     assert {key: started(*key) for key in others} == others
+
+
+def test_restart_that_fails_is_the_last(playbook):
+    """A configuration that does not start takes one master, not all of them."""
+    drop_in = "/etc/systemd/system/airflow-scheduler.service.d/broken.conf"
+    before = {(node, unit): started(node, unit) for node in MASTERS[1:] for unit in UNITS[:4]}
+    on(MASTERS[0], "mkdir", "-p", drop_in.rpartition("/")[0])
+    on(MASTERS[0], "sh", "-c", f"printf '[Service]\\nExecStartPre=false\\n' >{drop_in} && systemctl daemon-reload")
+    options = ["--extra-vars", json.dumps({"airflow_options": {"core": {"parallelism": 9}}})]
+    run = playbook(
+        "dataops.airflow.site",
+        *options,
+        "--extra-vars",
+        "airflow_service_start_timeout=40 airflow_service_stop_timeout=20",
+    )
+    assert run.rc != 0
+    assert f"the restart on {MASTERS[0]} failed" in run.output
+    assert {key: started(*key) for key in before} == before
+    on(MASTERS[0], "sh", "-c", f"rm {drop_in} && systemctl daemon-reload")
+    assert playbook("dataops.airflow.site").rc == 0
+    assert playbook("dataops.airflow.site").changed == []
 
 
 def test_canary_passes_without_a_master(playbook, stopped):
