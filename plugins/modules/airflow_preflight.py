@@ -42,6 +42,11 @@ options:
     type: list
     elements: str
     default: []
+  own_names:
+    description: Names that workers give themselves, see RV(name). The host must resolve them to fetch logs of tasks.
+    type: list
+    elements: str
+    default: []
   connect:
     description: Servers that the host must reach.
     type: list
@@ -163,6 +168,11 @@ python:
   returned: always
   type: str
   sample: "3.11"
+name:
+  description: The host's own name for itself, as Airflow finds it.
+  returned: always
+  type: str
+  sample: w1.example.com
 clock:
   description: Seconds since the epoch on the host.
   returned: always
@@ -260,6 +270,30 @@ def check_names(p):
             yield "airflow_address: the name %s does not resolve: add it to DNS or /etc/hosts, or set %s" % (
                 name,
                 "airflow_address of that host to its address",
+            )
+
+
+def own_name():
+    """As airflow.utils.net.getfqdn finds it: a worker is asked for logs by that name."""
+    name = socket.gethostname()
+    try:
+        for address in socket.getaddrinfo(name, None, 0, socket.SOCK_DGRAM, 0, socket.AI_CANONNAME):
+            if address[3]:
+                return address[3]
+    except OSError:
+        pass
+    return name
+
+
+def check_own_names(p):
+    """The logs of tasks can be fetched."""
+    for name in p["own_names"]:
+        try:
+            socket.getaddrinfo(name, None)
+        except OSError:
+            yield "airflow_options.core.hostname_callable: a worker calls itself %s (hostname -f), %s" % (
+                name,
+                "and that name does not resolve here, so its logs cannot be read: add it to DNS or /etc/hosts",
             )
 
 
@@ -404,6 +438,7 @@ def main():
             python=dict(type="path", required=True),
             python_versions=dict(type="list", elements="str", required=True),
             resolve=dict(type="list", elements="str", default=[]),
+            own_names=dict(type="list", elements="str", default=[]),
             connect=dict(
                 type="list",
                 elements="dict",
@@ -445,7 +480,7 @@ def main():
     version = python_version(p["python"])
     root = os.geteuid() == 0
     problems = list(check_system(p)) + list(check_python(p, version)) + list(check_space(p))
-    problems += list(check_names(p)) + list(check_servers(p)) + list(check_clock(p, now))
+    problems += list(check_names(p)) + list(check_own_names(p)) + list(check_servers(p)) + list(check_clock(p, now))
     problems += list(check_users(p)) + list(check_directories(p))
     # Whose a port is, and what a process runs, is for root alone to see.
     problems += list(check_ports(p)) if root else [not_root()]
@@ -459,6 +494,7 @@ def main():
         changed=False,
         problems=problems,
         python=version,
+        name=own_name(),
         clock=now,
         running={name: state["deployment"] for name, state in running.items()},
         releases=sorted(releases),

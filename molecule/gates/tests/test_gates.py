@@ -203,6 +203,17 @@ def test_what_the_hosts_show(refuse_before_all, host_variables):
     assert "every host: airflow_broker_host: " in said
 
 
+def test_a_worker_whose_logs_could_not_be_read(refuse_before_all):
+    name = on(WORKER, "hostname")
+    on(WORKER, "hostname", "w1.nowhere.invalid")
+    try:
+        said = refuse_before_all({})
+    finally:
+        on(WORKER, "hostname", name)
+    assert refused("b-own-name", said)
+    assert f"{MASTER}: airflow_options.core.hostname_callable: " in said
+
+
 @pytest.mark.parametrize(
     ("declared", "names"),
     [

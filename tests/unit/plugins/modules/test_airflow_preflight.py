@@ -241,6 +241,11 @@ def test_servers_that_do_not_answer(look):
     assert refused("b-name-of-server", found[2].replace("airflow_broker_host", "airflow_database_host"))
 
 
+def test_names_that_workers_give_themselves(look):
+    assert look(own_names=[airflow_preflight.own_name(), "localhost"]) == []
+    assert refused("b-own-name", look(own_names=["w1.nowhere.invalid"])[0])
+
+
 def test_a_port_that_a_stranger_has(look):
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         port = stranger.getsockname()[1]
