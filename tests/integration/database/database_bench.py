@@ -166,6 +166,8 @@ class Bench:
 
     def postgres_database(self, template="template0", grant=True):
         name = self.name()
+        # The poolers keep sessions, and a database with sessions is no template.
+        self.postgres(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{template}'")
         self.postgres(f"CREATE DATABASE {name} TEMPLATE {template} ENCODING 'UTF8' OWNER "
                       f"{'airflow' if grant else 'postgres'};")  # fmt: skip
         return name
