@@ -218,20 +218,6 @@ def test_tasks_run_as_another_user_with_each_preset(api, preset):
     assert results["elsewhere"] == {"baseline": "written", "strict": "EROFS"}[preset]
 
 
-@pytest.mark.parametrize("preset", WORKERS)
-def test_a_task_of_another_user_ends_when_it_is_told_to(api, preset):
-    # By now a strict DAG processor has to find it.
-    deliver("endless.py")
-    task = api.trigger(f"endless_{preset}") + "/taskInstances/endless"
-    of_user = "pgrep --uid reports --count"
-    wait_for("its process", lambda: int(inside(WORKERS[preset], of_user).stdout) == 1)
-    wait_for("its start", lambda: api.call("GET", task)["state"] == "running")
-    # A signal that comes while sudo and Python are still starting is lost on the way.
-    time.sleep(15)
-    api.call("PATCH", task, new_state="failed")
-    wait_for("its end", lambda: int(inside(WORKERS[preset], of_user).stdout) == 0)
-
-
 def test_the_rule_goes_with_its_users(playbook):
     run = playbook("dataops.airflow.site")
     assert run.rc == 0
