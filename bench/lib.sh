@@ -63,6 +63,14 @@ ca_bundle() {
     done
 }
 
+# python_tree VERSION : the directory of an interpreter that no supported distribution has any more, for hosts to mount.
+python_tree() {
+    local found
+    found=$(command -v pyenv >/dev/null && pyenv prefix "$(pyenv latest "$1" 2>/dev/null || echo "$1")" 2>/dev/null) ||
+        found=$("$venv/bin/uv" python find --no-project --managed-python "$1" 2>/dev/null) && found=${found%/bin/*}
+    printf '%s\n' "${found:-/nowhere/python$1}"
+}
+
 # The tools of .venv, and the settings that let them find this collection in the work tree.
 use_venv() {
     [ -x "$venv/bin/ansible-playbook" ] || fail "the tools are not installed." "Run: bench/setup"
@@ -72,6 +80,8 @@ use_venv() {
     # Top-level scenarios are meant: without this molecule asks for them under extensions/.
     export MOLECULE_GLOB='molecule/*/molecule.yml'
     export ANSIBLE_CONFIG=$root/bench/ansible.cfg
+    BENCH_PYTHON_3_8=$(python_tree 3.8)
+    export BENCH_PYTHON_3_8
     if [ ! -t 1 ]; then export NO_COLOR=1 PY_COLORS=0 ANSIBLE_NOCOLOR=1; fi
     unset PYTHONPATH
 }

@@ -2,18 +2,21 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Prints the table of options that an installed Airflow 3 release knows, from its own descriptions.
+"""Prints what an installed release knows of options: which there are, which are secrets, and their former names.
 
-Run by the release's interpreter, for the file plugins/plugin_utils/_options_3_3.py:
+Run by the release's interpreter, for the file of its series, such as plugins/plugin_utils/_options_3_3.py:
 <venv>/bin/python bench/options.py | .venv/bin/ruff format - > FILE
+It runs on all interpreters that a release does, so as old as Python 3.6.
 """
 
-from __future__ import annotations
-
+import configparser
+import os
 import pprint
 
+import airflow
 from airflow.configuration import conf
 
+FALLBACK = "provider_config_fallback_defaults.cfg"
 HEADER = """# Copyright (c) dataops.airflow contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -25,30 +28,80 @@ from __future__ import annotations
 # section -> option -> type
 OPTIONS = {options}
 
-# (section, option) pairs whose values are secrets
+# (section, option) pairs that are secrets, and that this release reads from a command
 SENSITIVE = {sensitive}
+
+# (section, option) -> what it is called since
+RENAMED = {renamed}
 """
 
 
-def main():
-    import importlib.metadata
+def described():
+    """section -> option -> its description."""
+    if hasattr(conf, "configuration_description"):
+        from airflow.providers_manager import ProvidersManager
 
-    described = conf.configuration_description
+        # Providers describe their own options, and the configuration takes these in only when it is asked to.
+        ProvidersManager().initialize_providers_configuration()
+        found = {section: dict(content["options"]) for section, content in conf.configuration_description.items()}
+        # What Airflow reads of providers, described or not.
+        fallback = configparser.RawConfigParser()
+        fallback.read(os.path.join(os.path.dirname(airflow.__file__), "config_templates", FALLBACK))
+        for section in fallback.sections():
+            for name in fallback.options(section):
+                found.setdefault(section, {}).setdefault(name, {})
+        return found
+    import yaml
+
+    folder = os.path.join(os.path.dirname(airflow.__file__), "config_templates")
+    with open(os.path.join(folder, "config.yml")) as stream:
+        return {
+            section["name"]: {option["name"]: option for option in section["options"]}
+            for section in yaml.safe_load(stream)
+        }
+
+
+def renamed(sections):
+    """old -> new, of single options and of whole sections."""
+    found = {}
+    for key, value in conf.deprecated_options.items():
+        if isinstance(key, tuple):
+            # (section, new) -> (section of old, old, since)
+            found[tuple(value[:2])] = key
+        else:
+            # section -> new -> old
+            found.update({(key, old): (key, new) for new, old in value.items()})
+    for new, olds in (getattr(conf, "many_to_one_deprecated_options", None) or {}).items():
+        found.update({(section, old): new for section, old, _since in olds})
+    for new, (old, _since) in (getattr(conf, "deprecated_sections", None) or {}).items():
+        found.update({(old, name): (new, name) for name in sections.get(new, ())})
+    return dict(sorted(found.items()))
+
+
+def main():
+    sections = described()
     options = {
-        section: {name: option.get("type") or "string" for name, option in sorted(content["options"].items())}
-        for section, content in sorted(described.items())
+        section: {name: {None: "string", "int": "integer"}.get(kind, kind) for name, kind in sorted(kinds.items())}
+        for section, kinds in sorted(
+            (section, {name: option.get("type") for name, option in content.items()})
+            for section, content in sections.items()
+        )
     }
-    sensitive = sorted(
+    sensitive = {
         (section, name)
-        for section, content in described.items()
-        for name, option in content["options"].items()
+        for section, content in sections.items()
+        for name, option in content.items()
         if option.get("sensitive")
-    )
+    }
+    # Before options were described, the list of secrets was all there was.
+    if not sensitive:
+        sensitive = {pair for pair in conf.sensitive_config_values if pair[1] in options.get(pair[0], ())}
     print(
         HEADER.format(
-            version=importlib.metadata.version("apache-airflow"),
-            options=pprint.pformat(options, width=110, sort_dicts=False),
-            sensitive=pprint.pformat(sensitive, width=110),
+            version=airflow.__version__,
+            options=pprint.pformat(options, width=110),
+            sensitive=pprint.pformat(sorted(sensitive), width=110),
+            renamed=pprint.pformat(renamed(options), width=110),
         ),
         end="",
     )

@@ -9,6 +9,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils._releases import UnknownRelease, release
 from ..plugin_utils._deployment import InvalidOptions, build
 from ..plugin_utils._gate import problems, singles
+from ..plugin_utils._options import lost
 
 # What a deployment is made of.
 PARTS = ("release_path", "root", "options", "environment")
@@ -32,6 +33,10 @@ class ActionModule(ActionBase):
         else:
             found = problems(declared, facts)
             result["single"] = singles(declared, facts)
+            result["warnings"] = [
+                "airflow_cfg.%s has no effect: Airflow %s has no such option, as %s" % (key, facts["version"], why)
+                for key, why in sorted(lost(facts, declared["cfg"], declared["home"]).items())
+            ]
             try:
                 result["deployment"] = build(facts, *(declared[name] for name in PARTS))["digest"]
             except InvalidOptions as error:

@@ -7,7 +7,8 @@ from __future__ import annotations
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils._releases import UnknownRelease, release
-from ..plugin_utils._deployment import InvalidOptions, build, digest, merge
+from ..plugin_utils._deployment import InvalidOptions, build, digest, options_of
+from ..plugin_utils._options import value_of
 from ..plugin_utils._servers import connections, servers
 
 
@@ -108,6 +109,17 @@ def refusals(members, hostvars, key, masters):
     return found
 
 
+def components(release, options, groups, active):
+    """The components that a host of these groups runs by default. `active` says whether what may run once runs here."""
+    found = []
+    for name, component in release["components"].items():
+        section, option = component.get("wanted_by") or (None, None)
+        wanted = not section or str(options.get(section, {}).get(option)).lower() in ("true", "t", "1")
+        if component["on"] in groups and wanted and (active or not component["single"]):
+            found.append(name)
+    return found
+
+
 def worker_name(host):
     """The name of the worker on a host, of which the host's variables are given."""
     return host.get("airflow_worker_name") or host["inventory_hostname"]
@@ -126,7 +138,9 @@ class FilterModule:
             "release": release_filter,
             "is_supported": is_supported,
             "digest": digest,
-            "merge_options": merge,
+            "options": options_of,
+            "option": value_of,
+            "components": components,
             "deployment": deployment_filter,
             "refusals": refusals,
             "servers": servers,

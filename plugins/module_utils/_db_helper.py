@@ -1051,7 +1051,10 @@ class Run:
     def migrate(self, seen):
         """Runs the migration as a child and returns what the database holds afterwards."""
         before = self.server.fingerprint()
-        child = Child(self)
+        # Tables that are all there may still lack what the end of an initialisation puts into them.
+        initial = "empty" in (seen["state"], (seen["marker"] or {}).get("state"))
+        command = self.request["initial_command" if initial else "command"]
+        child = Child(self, command)
         rc, tail = child.run()
         held = self.regain()
         after = None
@@ -1069,7 +1072,8 @@ class Run:
             # Nothing was done: the next run may try again.
             self.server.drop_marker()
         half = not self.server.transactional and not untouched
-        facts = {"rc": rc, "tail": tail, "seconds": self.request["timeout"], "half_done": half, "state": seen["state"]}
+        facts = {"command": command, "rc": rc, "tail": tail, "seconds": self.request["timeout"]}
+        facts.update(half_done=half, state=seen["state"])
         facts["revision"] = after["revisions"][CORE] if after else None
         if child.ended == "timeout":
             raise Problem("migration_timeout", **facts)
@@ -1114,9 +1118,10 @@ class Child:
     and frees the lock, only when the command is gone as well. And it is killed when this process ends.
     """
 
-    def __init__(self, run):
+    def __init__(self, run, command):
         self.server = run.server
         self.request = run.request
+        self.command = command
         self.ended = None
 
     def run(self):
@@ -1127,7 +1132,7 @@ class Child:
         environment = dict(os.environ)
         environment.update(self.server.child_environment(tag))
         sessions = self.server.sessions()
-        argv = [os.path.join(self.request["venv"], "bin", "airflow")] + self.request["command"]
+        argv = [os.path.join(self.request["venv"], "bin", "airflow")] + self.command
         with tempfile.TemporaryFile() as output:
             try:
                 process = subprocess.Popen(

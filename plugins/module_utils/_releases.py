@@ -13,12 +13,15 @@ import re
 # What each component is to the operator (its key), to systemd and to Airflow. `health` says how its life is proven:
 # "api" by the content of the health page it serves, "scheduler" by its own health server, "job" by its fresh heartbeat
 # in the metadata database, "worker" by its answer through the broker. `runs_tasks_with`
-# names the executor whose tasks are processes of the component.
+# names the executor whose tasks are processes of the component. `single` says that a cluster may have only one of it.
+# Where `wanted_by` names an option, the component is there where that option is true.
 #
 # `connections` says how many a component may have open to the metadata database: `fixed`, and `each` for each process
 # of the option `of`. Measured on 3.3.2, idle, and with 60 clients of the API while tasks ran: API server 2, and 15,
 # which is what its pool allows; scheduler 1, and 2; DAG processor 1; triggerer 1; worker 1, and 1 for each process that
 # has left a result. Tasks open none. The API server's second pool, for asynchronous requests, is hardly used: 2.
+# Before 3.0 each task has connections of its own, `each_task`: for the process that runs it, and in 1.10 for the one
+# that watches it.
 _POOL = {"sql_alchemy_pool_size": 5, "sql_alchemy_max_overflow": 10}
 _COMPONENTS_3 = {
     "webserver": {
@@ -29,6 +32,7 @@ _COMPONENTS_3 = {
         "on": "master",
         "health": "api",
         "health_path": "/api/v2/monitor/health",
+        "proxy_path": "/execution/health",
         "connections": {"fixed": 2, "each": _POOL, "of": "api.workers", "usual": 1},
         "single": False,
         "runs_user_code": False,
@@ -71,6 +75,7 @@ _COMPONENTS_3 = {
         "unit": "airflow-worker",
         "description": "Airflow Celery worker",
         "command": ["celery", "worker"],
+        "arguments": {"name": "--celery-hostname", "queues": "--queues"},
         "on": "worker",
         "health": "worker",
         "connections": {"fixed": 1, "each": 1, "of": "celery.worker_concurrency", "usual": 16},
@@ -80,13 +85,144 @@ _COMPONENTS_3 = {
     },
 }
 
-_RELEASES = [
+_WEBSERVER_2 = {
+    "unit": "airflow-webserver",
+    "description": "Airflow web server",
+    "command": ["webserver"],
+    # It takes a process that has the number in the file of an earlier start for itself, so each start has its own.
+    "pid_file": True,
+    "on": "master",
+    "health": "api",
+    "health_path": "/health",
+    "proxy_path": "/health",
+    "connections": {"fixed": 1, "each": 2, "of": "webserver.workers", "usual": 4},
+    "single": False,
+    "runs_user_code": False,
+}
+_COMPONENTS_2 = {
+    "webserver": _WEBSERVER_2,
+    "scheduler": dict(
+        _COMPONENTS_3["scheduler"],
+        connections={"fixed": 3, "each": 1, "of": "scheduler.parsing_processes", "usual": 2},
+    ),
+    "dag_processor": dict(
+        _COMPONENTS_3["dag_processor"],
+        connections={"fixed": 1, "each": 1, "of": "scheduler.parsing_processes", "usual": 2},
+        wanted_by=["scheduler", "standalone_dag_processor"],
+    ),
+    "triggerer": _COMPONENTS_3["triggerer"],
+    "worker": dict(
+        _COMPONENTS_3["worker"],
+        connections={"fixed": 1, "each": 1, "each_task": 1, "of": "celery.worker_concurrency", "usual": 16},
+    ),
+}
+_COMPONENTS_1_10 = {
+    "webserver": dict(_WEBSERVER_2, runs_user_code=True),
+    "scheduler": dict(_COMPONENTS_2["scheduler"], single=True),
+    "worker": dict(
+        _COMPONENTS_3["worker"],
+        command=["worker"],
+        arguments={"name": "--celery_hostname", "queues": "--queues"},
+        connections={"fixed": 1, "each": 1, "each_task": 2, "of": "celery.worker_concurrency", "usual": 16},
+    ),
+}
+
+# What Airflow takes any number for, and does not work with less, by today's names.
+_LEAST = {
+    "api.port": 1,
+    "api.workers": 1,
+    "celery.worker_concurrency": 1,
+    "celery.worker_prefetch_multiplier": 0,
+    "core.default_task_execution_timeout": 1,
+    "core.default_task_retries": 0,
+    "core.max_active_runs_per_dag": 1,
+    "core.max_active_tasks_per_dag": 1,
+    "core.parallelism": 1,
+    "dag_processor.parsing_processes": 1,
+    "database.sql_alchemy_pool_size": 0,
+    "scheduler.max_tis_per_query": 0,
+    "scheduler.scheduler_heartbeat_sec": 1,
+    "triggerer.capacity": 1,
+}
+
+# Oldest first.
+RELEASES = [
+    {
+        "series": "1.10",
+        "python": ["3.6", "3.7", "3.8"],
+        # It takes no row locks, which is what upstream does without MariaDB for.
+        "databases": {"postgresql": "9.6", "mysql": "5.7", "mariadb": "10.2"},
+        "package": "apache-airflow",
+        # Some of its packages are there as source only, for any Python.
+        "compiled": True,
+        "extras": {
+            "always": ["celery", "crypto", "password", "statsd"],
+            "postgresql": ["postgres"],
+            "mysql": ["mysql"],
+            "redis": ["redis"],
+            "s3": ["s3"],
+        },
+        "drivers": {"postgresql": "postgresql+psycopg2", "mysql": "mysql+mysqldb"},
+        "async_drivers": {},
+        "tls": {
+            "postgresql": "?sslmode=verify-full&sslrootcert=%s",
+            "mysql": "?ssl_ca=%s",
+            "redis": "?ssl_cert_reqs=required&ssl_ca_certs=%s",
+        },
+        "components": _COMPONENTS_1_10,
+        "database_command": ["upgradedb"],
+        # Once: run again it brings back connections that were deleted, and takes DAGs that it does not see for gone.
+        "initial_command": ["initdb"],
+        "secrets": {"fernet_key": ["core", "fernet_key"], "api_secret_key": ["webserver", "secret_key"]},
+        # It has a command for few of its secrets. The others go through the environment.
+        "unreadable_secrets": [
+            ["mesos", "default_secret"],
+            ["secrets", "backend_kwargs"],
+            ["sentry", "sentry_dsn"],
+            ["webserver", "secret_key"],
+        ],
+        # The interface that it has by default knows no users.
+        "base_options": {"webserver": {"rbac": True}},
+        "options": "_options_1_10",
+        "least": _LEAST,
+    },
+    {
+        "series": "2.11",
+        "python": ["3.10", "3.11", "3.12"],
+        "databases": {"postgresql": "12", "mysql": "8.0", "mariadb": None},
+        "package": "apache-airflow",
+        "compiled": False,
+        "extras": {
+            "always": ["celery", "fab", "statsd"],
+            "postgresql": ["postgres"],
+            "mysql": ["mysql"],
+            "redis": ["redis"],
+            "s3": ["amazon"],
+        },
+        "drivers": {"postgresql": "postgresql+psycopg2", "mysql": "mysql+mysqldb"},
+        "async_drivers": {},
+        "tls": {
+            "postgresql": "?sslmode=verify-full&sslrootcert=%s",
+            "mysql": "?ssl_mode=VERIFY_IDENTITY&ssl_ca=%s",
+            "redis": "?ssl_cert_reqs=required&ssl_ca_certs=%s",
+        },
+        "components": _COMPONENTS_2,
+        "database_command": ["db", "migrate"],
+        "initial_command": None,
+        "secrets": {"fernet_key": ["core", "fernet_key"], "api_secret_key": ["webserver", "secret_key"]},
+        # Of providers that are not installed by default: it learns from these which of their options are secrets.
+        "unreadable_secrets": [["atlas", "password"], ["opensearch", "password"]],
+        "base_options": {},
+        "options": "_options_2_11",
+        "least": _LEAST,
+    },
     {
         "series": "3.3",
         "python": ["3.10", "3.11", "3.12", "3.13", "3.14"],
         # Oldest server of each product that upstream supports; null: not supported at all.
         "databases": {"postgresql": "14", "mysql": "8.0", "mariadb": None},
         "package": "apache-airflow",
+        "compiled": False,
         "extras": {
             "always": ["celery", "fab", "statsd"],
             "postgresql": ["postgres"],
@@ -105,31 +241,22 @@ _RELEASES = [
         },
         "components": _COMPONENTS_3,
         "database_command": ["db", "migrate"],
+        "initial_command": None,
         "secrets": {
             "fernet_key": ["core", "fernet_key"],
             "api_secret_key": ["api", "secret_key"],
             "jwt_secret": ["api_auth", "jwt_secret"],
         },
+        "unreadable_secrets": [],
+        "base_options": {},
         "options": "_options_3_3",
-        # Options that Airflow takes any number for, and does not work with less.
-        "least": {
-            "api.port": 1,
-            "api.workers": 1,
-            "celery.worker_concurrency": 1,
-            "celery.worker_prefetch_multiplier": 0,
-            "core.default_task_execution_timeout": 1,
-            "core.default_task_retries": 0,
-            "core.max_active_runs_per_dag": 1,
-            "core.max_active_tasks_per_dag": 1,
-            "core.parallelism": 1,
-            "dag_processor.parsing_processes": 1,
-            "database.sql_alchemy_pool_size": 0,
-            "scheduler.max_tis_per_query": 0,
-            "scheduler.scheduler_heartbeat_sec": 1,
-            "triggerer.capacity": 1,
-        },
+        "least": _LEAST,
     },
 ]
+
+
+# Of all releases: what one of them ran is in the way of another.
+_UNITS = {component["unit"] for entry in RELEASES for component in entry["components"].values()}
 
 
 class UnknownRelease(Exception):
@@ -138,14 +265,15 @@ class UnknownRelease(Exception):
 
 def supported():
     """The series the table knows, oldest first."""
-    return [release["series"] for release in _RELEASES]
+    return [release["series"] for release in RELEASES]
 
 
 def release(version):
     """The facts of Airflow `version`."""
     if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", str(version)):
         raise UnknownRelease("%r is not a full Airflow version such as 3.3.2" % (version,))
-    for entry in _RELEASES:
+    for entry in RELEASES:
         if str(version).startswith(entry["series"] + "."):
-            return dict(entry, version=str(version))
+            own = {component["unit"] for component in entry["components"].values()}
+            return dict(entry, version=str(version), other_units=sorted(_UNITS - own))
     raise UnknownRelease("Airflow %s is not supported; supported are: %s" % (version, ", ".join(supported())))

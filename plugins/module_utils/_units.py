@@ -56,6 +56,8 @@ def show(names):
         states[name] = {
             # A unit outlives its file for as long as it runs.
             "exists": found.get("LoadState") != "not-found" or active not in ("inactive", "failed"),
+            # Another name of a unit that is called something else.
+            "alias": found.get("Id") not in (None, name + ".service"),
             "masked": found.get("LoadState") == "masked",
             "active": active,
             "sub": found.get("SubState"),

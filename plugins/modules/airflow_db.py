@@ -41,6 +41,13 @@ options:
     type: list
     elements: str
     default: [db, migrate]
+  initial_command:
+    description:
+      - Arguments of the C(airflow) command that makes an empty database Airflow's, where that is not O(command).
+      - It is never run on a database that is in use, where C(airflow initdb) of Airflow 1.10 would bring back the
+        connections that were deleted.
+    type: list
+    elements: str
   minimum_servers:
     description:
       - The lowest version of each server product that the release supports. A product that is absent, or whose value
@@ -108,6 +115,7 @@ EXAMPLES = r"""
     venv: /opt/airflow/releases/7be0f3326c11
     home: /var/lib/airflow
     config: /opt/airflow/deployments/41a9d0c7e5f8/airflow.cfg
+    initial_command: [initdb]
     command: [upgradedb]
     minimum_servers:
       postgresql: '9.6'
@@ -388,7 +396,7 @@ class Failure:
         values = dict(self.commands(), where=self.where(), airflow=self.airflow, core="alembic_version")
         values.update(facts)
         values["user"] = self.target.get("user")
-        values["command"] = " ".join(["airflow"] + self.params["command"])
+        values["command"] = " ".join(["airflow"] + facts.get("command", []))
         values["marker"] = _db_helper.MARKER
         for name in ("tables", "known", "revisions"):
             if name in values:
@@ -461,6 +469,7 @@ def main():
         argument_spec=dict(
             RUNNER_ARGUMENTS,
             command=dict(type="list", elements="str", default=["db", "migrate"]),
+            initial_command=dict(type="list", elements="str"),
             minimum_servers=dict(type="dict", default=dict(postgresql="14", mysql="8.0", mariadb=None)),
             allow_unsupported=dict(type="bool", default=False),
             running=dict(type="list", elements="path", default=[]),
@@ -514,6 +523,7 @@ def ask(module, check):
         "config": params["config"],
         "check": check,
         "command": params["command"],
+        "initial_command": params["initial_command"] or params["command"],
         "minimum_servers": params["minimum_servers"],
         "allow_unsupported": params["allow_unsupported"],
         "connections": {name: int(count) for name, count in params["connections"].items()},

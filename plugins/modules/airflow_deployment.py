@@ -56,6 +56,12 @@ options:
     description: Name and value of each secret.
     type: dict
     default: {}
+  secret_environment:
+    description:
+      - Variables of every process that are secrets. Only root reads their file, C(secrets/environment), as systemd does
+        for a unit that names it.
+    type: dict
+    default: {}
   fingerprints:
     description: Name and keyed hash of each secret.
     type: dict
@@ -74,6 +80,7 @@ EXAMPLES = r"""
     version: "{{ airflow_deployment.version }}"
     config: "{{ airflow_deployment.config }}"
     secrets: "{{ airflow_deployment.secrets }}"
+    secret_environment: "{{ airflow_deployment.secret_environment }}"
     fingerprints: "{{ airflow_deployment.fingerprints }}"
 """
 
@@ -114,9 +121,7 @@ class Deployment:
             self.gid = grp.getgrnam(self.group).gr_gid
         except KeyError:
             self.gid = None
-        environment = "".join(
-            "%s=%s\n" % (name, quoted(value)) for name, value in sorted(parameters["environment"].items())
-        )
+        environment = assignments(parameters["environment"])
         manifest = {
             "digest": os.path.basename(self.path),
             "version": parameters["version"],
@@ -131,6 +136,9 @@ class Deployment:
         }
         for name, value in parameters["secrets"].items():
             self.files["secrets/" + name] = (str(value), 0o640)
+        if parameters["secret_environment"]:
+            # For systemd, which reads it before it becomes the user.
+            self.files["secrets/environment"] = (assignments(parameters["secret_environment"]), 0o600)
 
     def wrong(self):
         """Names of what is not as it should be; everything, when there is no such deployment."""
@@ -236,6 +244,11 @@ def put(path, content, mode, gid):
         os.fsync(descriptor)
 
 
+def assignments(environment):
+    """The text of an environment file."""
+    return "".join("%s=%s\n" % (name, quoted(value)) for name, value in sorted(environment.items()))
+
+
 def quoted(value):
     """A value as systemd reads it in an environment file."""
     return '"%s"' % str(value).replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("`", "\\`")
@@ -288,6 +301,7 @@ def main():
             config=dict(type="str", required=True),
             environment=dict(type="dict", default={}),
             secrets=dict(type="dict", default={}, no_log=True),
+            secret_environment=dict(type="dict", default={}, no_log=True),
             fingerprints=dict(type="dict", default={}),
             group=dict(type="str", default="airflow"),
         ),

@@ -113,6 +113,7 @@ seconds:
   sample: 21.4
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -142,6 +143,7 @@ class Release:
         self.path = parameters["path"]
         self.marker = os.path.join(self.path, MARKER)
         self.lock = None
+        self.build_constraints = {}
 
     def identity(self):
         """What the environment was built from."""
@@ -184,8 +186,12 @@ class Release:
     def _install_with_uv(self, scratch):
         uv = self._uv(scratch)
         self._run([uv, "venv", "--quiet", "--no-python-downloads", "--python", self.p["python"], self.path])
-        install = [uv, "pip", "install", "--quiet", "--python", self.path, "--compile-bytecode"]
-        self._run(install + self._wanted(scratch))
+        install = [uv, "pip", "install", "--quiet", "--python", self.path]
+        # uv asks the interpreter for a setting of bytecode that came with Python 3.7.
+        compiled = self._python_version() != "3.6"
+        self._run(install + ["--compile-bytecode"] * compiled + self._wanted(scratch))
+        if not compiled:
+            self._compile()
 
     def _install_with_pip(self, scratch):
         self._run([self.p["python"], "-m", "venv", self.path])
@@ -197,7 +203,10 @@ class Release:
         locked = entries(self.p["lock"])
         requirements = self._write(scratch, "requirements.txt", "\n".join(self.p["requirements"]) + "\n")
         pins = "".join(re.sub(r"(\\\n)?\s*--hash=\S+", "", text) for texts in locked.values() for text in texts)
-        constraints = ["--constraint", self._write(scratch, "pins.txt", pins)]
+        pinned = self._write(scratch, "pins.txt", pins)
+        constraints = ["--constraint", pinned]
+        # What comes as source is built with the tools of the same day, which pip takes from the environment alone.
+        self.build_constraints = {"PIP_CONSTRAINT": pinned, "PIP_BUILD_CONSTRAINT": pinned}
         report = os.path.join(scratch, "report.json")
         plan = ["install", "--dry-run", "--report", report] + self._links() + constraints
         self._run(pip + plan + ["--requirement", requirements])
@@ -208,6 +217,12 @@ class Release:
             raise Failed("the lock does not pin %s" % ", ".join(missing))
         chosen = self._write(scratch, "chosen.txt", "".join(text for name in names for text in locked[name]))
         self._run(pip + ["install", "--no-deps", "--require-hashes"] + self._links() + ["--requirement", chosen])
+
+    def _compile(self):
+        """Compiles the bytecode of all packages. Some hold files for another Python, which nothing ever loads."""
+        library = os.path.join(self.path, "lib", "python" + self._python_version(), "site-packages")
+        with contextlib.suppress(Failed):
+            self._run([os.path.join(self.path, "bin", "python"), "-m", "compileall", "-q", "-j", "0", library])
 
     def _uv(self, scratch):
         """The path of a `uv` of the pinned version, installed if need be."""
@@ -239,7 +254,8 @@ class Release:
         requirements = self._write(scratch, "requirements.txt", "\n".join(self.p["requirements"]) + "\n")
         if self.p["lock"]:
             constraints = self._write(scratch, "lock.txt", self.p["lock"])
-            hashes = ["--require-hashes"]
+            # What comes as source is built with the tools of the same day: old packages know nothing of later ones.
+            hashes = ["--require-hashes", "--build-constraints", constraints]
         else:
             hashes = []
             constraints = self.p["constraints_url"].replace("{python}", self._python_version())
@@ -291,7 +307,7 @@ class Release:
 
     def _environment(self):
         """The installers read addresses from the environment: in an argument, any local user could read them."""
-        environment = dict(os.environ, LANG="C.UTF-8", LC_ALL="C.UTF-8")
+        environment = dict(os.environ, LANG="C.UTF-8", LC_ALL="C.UTF-8", **self.build_constraints)
         prefix = {"uv": "UV_", "pip": "PIP_"}
         for installer in prefix:
             if self.p["index_url"]:

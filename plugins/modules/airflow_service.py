@@ -20,7 +20,7 @@ description:
     O(restart=all). It is named in RV(stopping), and the next run sees to it.
   - A unit that stops because somebody else restarts it, such as a run that was killed, is reported in RV(stale) and
     waited for by O(restart=stale), so that no other host is restarted meanwhile.
-  - A unit that is masked is refused, as somebody keeps it from starting.
+  - A unit that is masked is refused, as somebody keeps it from starting, unless it is O(units.single).
   - When a restart has failed on a host, no other host is restarted in the same run of Ansible. Use C(throttle) to let
     hosts restart one after the other.
 attributes:
@@ -47,6 +47,12 @@ options:
             C(Environment=AIRFLOW_UNIT_DIGEST=@digest@).
         type: str
         required: true
+      single:
+        description:
+          - Whether the cluster may have only one of the unit. On hosts that do not run it, it is O(masked), so a mask
+            that is there comes from that, and is taken off.
+        type: bool
+        default: false
       health:
         description: How to prove that the component lives. Without it, a unit that is active counts as healthy.
         type: dict
@@ -74,6 +80,13 @@ options:
     description:
       - Units that must not be on this host. They are stopped, and their files removed. Drop-ins of your own stay.
       - A masked unit that does not run is left alone.
+    type: list
+    elements: str
+    default: []
+  masked:
+    description:
+      - Units that must not run on this host, whoever starts them. They are stopped, and only then masked, in the place
+        of their files. A unit that does not stop fails the task.
     type: list
     elements: str
     default: []
@@ -165,6 +178,12 @@ stopping:
   type: list
   elements: str
   sample: []
+masked:
+  description: Units that were, or in check mode would be, masked.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 removed:
   description: Units that were, or in check mode would be, removed.
   returned: always
@@ -173,6 +192,7 @@ removed:
   sample: []
 """
 
+import contextlib
 import hashlib
 import os
 import time
@@ -197,8 +217,9 @@ class Unhealthy(Exception):
 class Unit:
     """One unit file as declared."""
 
-    def __init__(self, name, content, health):
+    def __init__(self, name, content="", health=None, single=False):
         self.name = name
+        self.single = single
         self.declared = content
         self.digest = hashlib.sha256(content.encode()).hexdigest()[:12]
         self.content = content.replace("@digest@", self.digest)
@@ -232,14 +253,15 @@ class Host:
         self.module = module
         self.p = module.params
         self.runner = Runner(self.p["venv"], self.p["home"], self.p["config"], self.p["user"])
-        self.units = [Unit(unit["name"], unit["content"], unit["health"]) for unit in self.p["units"]]
-        self.result = dict(changed=False, stale=[], written=[], started=[], restarted=[], removed=[], stopping=[])
-        self.result["diff"] = []
+        self.units = [Unit(**unit) for unit in self.p["units"]]
+        lists = ["stale", "written", "started", "restarted", "removed", "masked", "stopping", "diff"]
+        self.result = dict({name: [] for name in lists}, changed=False)
 
     def converge(self):
         """Reads, compares, and unless in check mode applies."""
         states = self._states()
         self._refuse(states)
+        self._mask(states)
         self._remove(states)
         self._write(states)
         enable = [unit for unit in self.units if not states[unit.name]["enabled"]]
@@ -284,23 +306,51 @@ class Host:
         return state["active"] == "active" and state["pid"] != 0
 
     def _states(self):
-        return show([unit.name for unit in self.units] + self.p["absent"])
+        return show([unit.name for unit in self.units] + self.p["absent"] + self.p["masked"])
 
     def _refuse(self, states):
         for unit in self.units:
             if "Environment=AIRFLOW_UNIT_DIGEST=@digest@\n" not in unit.declared:
                 raise Unhealthy("the content of %s has no line Environment=AIRFLOW_UNIT_DIGEST=@digest@" % unit.name)
-            if states[unit.name]["masked"]:
+            if states[unit.name]["masked"] and not unit.single:
                 raise Unhealthy(
                     "%s is masked on this host, so somebody keeps it from starting: systemctl unmask %s, or take this "
                     "host out of the group that runs it" % (unit.name, unit.name)
                 )
+
+    def _mask(self, states):
+        for name in self.p["masked"]:
+            state = states[name]
+            stopped = state["active"] in ("inactive", "failed") and not state["job"]
+            if state["masked"] and stopped:
+                continue
+            unit = Unit(name)
+            self.result["changed"] = True
+            self.result["masked"].append(name)
+            self.result["diff"].append(
+                dict(before=unit.on_disk(), after="masked\n", before_header=unit.path, after_header=unit.path)
+            )
+            if self.module.check_mode:
+                continue
+            if not stopped:
+                systemctl("stop", "--no-block", name + ".service")
+            if not self._stopped(name):
+                raise Unhealthy("%s has not stopped after %d seconds" % (name, self.p["stop_timeout"]))
+            if unit.on_disk():
+                systemctl("disable", "--quiet", name + ".service")
+            with alone(LOCK):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(unit.path + ".new")
+                os.symlink("/dev/null", unit.path + ".new")
+                os.replace(unit.path + ".new", unit.path)
+                systemctl("daemon-reload")
 
     def _remove(self, states):
         gone = [
             name
             for name in self.p["absent"]
             if states[name]["exists"]
+            and not states[name]["alias"]
             and not (states[name]["masked"] and states[name]["active"] in ("inactive", "failed"))
         ]
         self.result["removed"] = list(gone)
@@ -308,7 +358,7 @@ class Host:
             return
         self.result["changed"] = True
         for name in gone:
-            unit = Unit(name, "", None)
+            unit = Unit(name)
             self.result["diff"].append(dict(before=unit.on_disk(), after="", before_header=unit.path))
         if self.module.check_mode:
             return
@@ -398,10 +448,12 @@ def main():
                 options=dict(
                     name=dict(type="str", required=True),
                     content=dict(type="str", required=True),
+                    single=dict(type="bool", default=False),
                     health=HEALTH,
                 ),
             ),
             absent=dict(type="list", elements="str", default=[]),
+            masked=dict(type="list", elements="str", default=[]),
             restart=dict(type="str", choices=["none", "stale", "all"], default="none"),
             timeout=dict(type="int", default=300),
             stop_timeout=dict(type="int", default=300),

@@ -10,22 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import importlib
 import json
 import re
 import shlex
+
+from ._options import from_flat, known_options, only_known, translate
 
 DIGEST_LENGTH = 12
 
 
 class InvalidOptions(ValueError):
     """The declared options cannot make a configuration."""
-
-
-def known_options(release):
-    """The option table of a release: (section -> option -> type, pairs that are secret)."""
-    module = importlib.import_module("." + release["options"], __package__)
-    return module.OPTIONS, {tuple(pair) for pair in module.SENSITIVE}
 
 
 def digest(content):
@@ -65,6 +60,16 @@ def merge(*layers):
     }
 
 
+def options_of(release, base, flat, declared, home):
+    """All options of a cluster: the collection's own, those of the flat keys, and those declared, later over earlier.
+
+    What a release does not have is left out where the user did not write it in this form.
+    """
+    imported = only_known(release, translate(release, from_flat(flat, home)[0]))
+    base = only_known(release, translate(release, base))
+    return merge(base, release["base_options"], imported, translate(release, declared))
+
+
 def split_secrets(release, options):
     """Parts options into what airflow.cfg may show and what only the Airflow user may read."""
     sensitive = known_options(release)[1]
@@ -87,29 +92,32 @@ def fingerprints(secrets, key):
     }
 
 
-def render(public, secrets, path):
-    """The text of airflow.cfg of the deployment at `path`."""
+def render(public, secrets, path, unreadable=()):
+    """The text of airflow.cfg of the deployment at `path`, without the secrets that no command can give."""
     lines = ["# Written by the Ansible collection dataops.airflow: changes made here are lost."]
     for section in sorted(set(public) | set(secrets)):
-        lines += ["", "[%s]" % section]
         content = {name: escape(value) for name, value in public.get(section, {}).items()}
         for name in secrets.get(section, {}):
+            if (section, name) in unreadable:
+                continue
             content[name + "_cmd"] = escape("cat " + shlex.quote("%s/secrets/%s.%s" % (path, section, name)))
-        lines += ["%s = %s" % item for item in sorted(content.items())]
+        if content:
+            lines += ["", "[%s]" % section] + ["%s = %s" % item for item in sorted(content.items())]
     return "\n".join(lines) + "\n"
 
 
 def build(release, release_path, root, options, environment):
     """The deployment that `options` and `environment` make of the release installed at `release_path`."""
     public, secret = split_secrets(release, options)
+    unreadable = {tuple(pair) for pair in release["unreadable_secrets"]}
     secrets = {
         "%s.%s" % (section, name): value for section, content in secret.items() for name, value in content.items()
     }
     # All together where there is no key among them: a hash keyed by nothing would tell a weak password.
-    key = secrets.get(".".join(release["secrets"]["fernet_key"])) or json.dumps(secrets, sort_keys=True)
+    key = secrets.get("core.fernet_key") or json.dumps(secrets, sort_keys=True)
     prints = fingerprints(secrets, key)
     environment = {name: str(value) for name, value in sorted((environment or {}).items())}
-    name = digest([release_path, render(public, secret, ""), environment, prints])
+    name = digest([release_path, render(public, secret, "", unreadable), environment, prints])
     path = "%s/deployments/%s" % (root, name)
     return {
         "digest": name,
@@ -117,8 +125,13 @@ def build(release, release_path, root, options, environment):
         "config_path": path + "/airflow.cfg",
         "release": release_path,
         "version": release["version"],
-        "config": render(public, secret, path),
+        "config": render(public, secret, path, unreadable),
         "environment": environment,
         "fingerprints": prints,
-        "secrets": secrets,
+        "secrets": {name: value for name, value in secrets.items() if tuple(name.split(".", 1)) not in unreadable},
+        "secret_environment": {
+            "AIRFLOW__%s" % name.replace(".", "__", 1).upper(): value
+            for name, value in secrets.items()
+            if tuple(name.split(".", 1)) in unreadable
+        },
     }

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from zoneinfo import available_timezones
 
-from ._deployment import known_options
+from ._options import from_flat, instead, known_options, name_in, value_of
 
 # Seen in documentation and examples, so known to everybody.
 _PUBLIC_SECRETS = {
@@ -50,6 +50,12 @@ _OWN_ENVIRONMENT = {
     "VIRTUAL_ENV",
 }
 
+# The secrets that nodes share, by the names that the release table has for them: not every release has each.
+_KEYS = {
+    "airflow_fernet_key": "fernet_key",
+    "airflow_api_secret_key": "api_secret_key",
+    "airflow_jwt_secret": "jwt_secret",
+}
 MINIMUM_SECRET = 32
 PRESETS = ("strict", "baseline", "none")
 
@@ -88,7 +94,7 @@ def problems(declared, release):
         _timezone,
     ):
         found += check(declared, release)
-    return found + _options(declared, release) + _remote_logs(declared)
+    return found + _options(declared, release) + _remote_logs(declared, release) + _flat(declared)
 
 
 def _topology(declared, _release):
@@ -108,12 +114,23 @@ def _topology(declared, _release):
 
 
 def _components(declared, release):
-    fix = "use %s" % ", ".join(sorted(release["components"]))
-    return [
+    known = release["components"]
+    fix = "use %s" % ", ".join(sorted(known))
+    found = [
         ("airflow_components", "Airflow %s has no component %s" % (release["version"], name), fix)
         for name in declared["components"]
-        if name not in release["components"]
+        if name not in known
     ]
+    for name in declared["components"]:
+        section, option = known.get(name, {}).get("wanted_by") or (None, None)
+        if section and str(declared["options"].get(section, {}).get(option)).lower() != "true":
+            what = "%s does nothing unless [%s] %s is true" % (name, section, option)
+            found.append(("airflow_components", what, "set airflow_options.%s.%s: true" % (section, option)))
+    masters = declared["masters"]
+    if masters and declared["active_scheduler"] not in masters and any(part["single"] for part in known.values()):
+        what = "%s is no master" % declared["active_scheduler"]
+        found.append(("airflow_active_scheduler", what, "name a host of the group of masters"))
+    return found
 
 
 def singles(declared, release):
@@ -169,9 +186,11 @@ def _environment(declared, _release):
     return found
 
 
-def _secrets(declared, _release):
+def _secrets(declared, release):
     found = []
     for variable, value in declared["secrets"].items():
+        if variable in _KEYS and _KEYS[variable] not in release["secrets"]:
+            continue
         if not value:
             fix = "generate one: lookup('dataops.airflow.secret', ...), or put one into the vault"
             found.append((variable, "it is missing", fix))
@@ -239,9 +258,12 @@ def _numbers(declared, release):
             found.append((variable, what, "write a number in that range"))
     if declared["numbers"]["airflow_proxy_port"] == declared["numbers"]["airflow_webserver_port"]:
         found.append(("airflow_proxy_port", "it is airflow_webserver_port too", "choose another port for one of them"))
-    for name, least in sorted(release["least"].items()):
-        section, option = name.split(".")
-        value = declared["options"].get(section, {}).get(option)
+    for today, least in sorted(release["least"].items()):
+        name = name_in(release, tuple(today.split(".")))
+        if not name:
+            continue
+        value = declared["options"].get(name[0], {}).get(name[1])
+        name = ".".join(name)
         what = None if value is None else _outside(value, least)
         # What is no number is told where the types of options are looked at.
         if what and _integer(value) is not None:
@@ -361,6 +383,10 @@ def _options(declared, release):
         where = "airflow_options.%s" % section
         if section in declared["extra_sections"] or _FREE_SECTIONS.search(section):
             continue
+        fates = [name for name in options if instead(release, (section, name))]
+        if section not in known and fates:
+            found += [(where + "." + name, *_unknown_option(name, section, known, release)) for name in sorted(fates)]
+            continue
         if section not in known:
             fix = suggestion(difflib.get_close_matches(section, sorted(known), 1))
             fix += "; a section of a provider or plugin of your own is allowed by naming it in airflow_extra_sections"
@@ -377,6 +403,9 @@ def _options(declared, release):
 
 def _unknown_option(name, section, known, release):
     what = "Airflow %s has no such option" % release["version"]
+    fate = instead(release, (section, name))
+    if fate:
+        return what, "remove it: %s" % fate
     elsewhere = sorted(other for other, options in known.items() if name in options)
     if elsewhere:
         return what, "it is in section %s" % elsewhere[0]
@@ -394,13 +423,18 @@ def _fits(value, kind):
     return True
 
 
-def _remote_logs(declared):
-    logging = declared["options"].get("logging", {})
-    folder = str(logging.get("remote_base_log_folder", ""))
-    if folder.startswith("s3://") and not logging.get("remote_log_conn_id"):
+def _remote_logs(declared, release):
+    options = declared["options"]
+    folder = str(value_of(release, options, "logging", "remote_base_log_folder") or "")
+    if folder.startswith("s3://") and not value_of(release, options, "logging", "remote_log_conn_id"):
         fix = "name the connection that may write there"
         return [("airflow_options.logging.remote_log_conn_id", "logs go to %s without a connection" % folder, fix)]
     return []
+
+
+def _flat(declared):
+    unplaced = from_flat(declared["cfg"], declared["home"])[1]
+    return [("airflow_cfg.%s" % key, "it cannot be placed", reason) for key, reason in sorted(unplaced.items())]
 
 
 def suggestion(near):

@@ -559,7 +559,7 @@ OPTIONS = {
     },
 }
 
-# (section, option) pairs whose values are secrets
+# (section, option) pairs that are secrets, and that this release reads from a command
 SENSITIVE = [
     ("api", "secret_key"),
     ("api_auth", "jwt_secret"),
@@ -580,3 +580,43 @@ SENSITIVE = [
     ("sentry", "sentry_dsn"),
     ("workers", "secrets_backend_kwargs"),
 ]
+
+# (section, option) -> what it is called since
+RENAMED = {
+    ("api", "access_logfile"): ("api", "log_config"),
+    ("api", "page_size"): ("api", "fallback_page_limit"),
+    ("core", "dag_file_processor_timeout"): ("dag_processor", "dag_file_processor_timeout"),
+    ("core", "max_num_rendered_ti_fields_per_task"): ("core", "num_dag_runs_to_retain_rendered_fields"),
+    ("core", "sql_alchemy_conn"): ("database", "sql_alchemy_conn"),
+    ("scheduler", "dag_dir_list_interval"): ("dag_processor", "refresh_interval"),
+    ("scheduler", "parsing_pre_import_modules"): ("dag_processor", "parsing_pre_import_modules"),
+    ("scheduler", "running_metrics_interval"): ("scheduler", "ti_metrics_interval"),
+    ("triggerer", "default_capacity"): ("triggerer", "capacity"),
+    ("webserver", "access_denied_message"): ("fab", "access_denied_message"),
+    ("webserver", "access_logfile"): ("api", "access_logfile"),
+    ("webserver", "auto_refresh_interval"): ("api", "auto_refresh_interval"),
+    ("webserver", "base_url"): ("api", "base_url"),
+    ("webserver", "default_wrap"): ("api", "default_wrap"),
+    ("webserver", "enable_swagger_ui"): ("api", "enable_swagger_ui"),
+    ("webserver", "expose_config"): ("api", "expose_config"),
+    ("webserver", "expose_hostname"): ("fab", "expose_hostname"),
+    ("webserver", "grid_view_sorting_order"): ("api", "grid_view_sorting_order"),
+    ("webserver", "hide_paused_dags_by_default"): ("api", "hide_paused_dags_by_default"),
+    ("webserver", "instance_name"): ("api", "instance_name"),
+    ("webserver", "log_fetch_timeout_sec"): ("api", "log_fetch_timeout_sec"),
+    ("webserver", "navbar_color"): ("fab", "navbar_color"),
+    ("webserver", "navbar_hover_color"): ("fab", "navbar_hover_color"),
+    ("webserver", "navbar_text_color"): ("fab", "navbar_text_color"),
+    ("webserver", "navbar_text_hover_color"): ("fab", "navbar_text_hover_color"),
+    ("webserver", "page_size"): ("api", "page_size"),
+    ("webserver", "require_confirmation_dag_change"): ("api", "require_confirmation_dag_change"),
+    ("webserver", "secret_key"): ("api", "secret_key"),
+    ("webserver", "web_server_host"): ("api", "host"),
+    ("webserver", "web_server_port"): ("api", "port"),
+    ("webserver", "web_server_ssl_cert"): ("api", "ssl_cert"),
+    ("webserver", "web_server_ssl_key"): ("api", "ssl_key"),
+    ("webserver", "web_server_worker_timeout"): ("api", "worker_timeout"),
+    ("webserver", "workers"): ("api", "workers"),
+    ("workers", "execution_api_server_url"): ("core", "execution_api_server_url"),
+    ("workers", "missing_dag_retires"): ("workers", "missing_dag_retries"),
+}

@@ -120,6 +120,7 @@ def connections(release, options, hostvars, groups):
                 each = sum(_processes(options.get("database", {}).get(option), usual) for option, usual in each.items())
             if component["health"] == "worker" and not options["celery"]["result_backend"].startswith("db+"):
                 each = 0
+            each += need.get("each_task", 0)
             times = _times(hostvars[host], need["of"], need["usual"], options) if each else 0
             found[name] = found.get(name, 0) + need["fixed"] + each * times
     return found

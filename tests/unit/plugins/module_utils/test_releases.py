@@ -13,7 +13,7 @@ import pytest
 import yaml
 from ansible_collections.dataops.airflow.plugins.module_utils import _releases
 from ansible_collections.dataops.airflow.plugins.module_utils._health import HEALTH_ARGUMENTS
-from ansible_collections.dataops.airflow.plugins.plugin_utils._deployment import known_options
+from ansible_collections.dataops.airflow.plugins.plugin_utils._options import known_options, name_in
 
 ROOT = pathlib.Path(__file__).resolve().parents[4]
 LOCKS = ROOT / "roles/airflow_install/files/locks"
@@ -83,7 +83,7 @@ def test_shared_secrets_are_sensitive_options(entry):
 def test_what_holds_passwords_is_sensitive(entry):
     sensitive = known_options(entry)[1]
     for pair in [
-        ("database", "sql_alchemy_conn"),
+        name_in(entry, ("database", "sql_alchemy_conn")),
         ("celery", "broker_url"),
         ("celery", "result_backend"),
         ("core", "fernet_key"),
@@ -94,6 +94,11 @@ def test_what_holds_passwords_is_sensitive(entry):
 @series
 def test_options_that_look_like_secrets_are_sensitive(entry):
     harmless = {
+        # Names of secrets in Kubernetes.
+        ("kubernetes", "env_from_secret_ref"),
+        ("kubernetes", "git_ssh_key_secret_name"),
+        ("kubernetes", "git_sync_credentials_secret"),
+        ("kubernetes", "image_pull_secrets"),
         # Names of files, of classes and of limits.
         ("api_auth", "jwt_private_key_path"),
         ("core", "simple_auth_manager_passwords_file"),
@@ -111,18 +116,37 @@ def test_options_that_look_like_secrets_are_sensitive(entry):
     assert looks - sensitive - harmless == set()
 
 
+# Base options that a series has by no name, as it has not what they are for.
+WITHOUT = {
+    "1.10": {
+        "api_auth.jwt_secret",
+        "core.auth_manager",
+        "core.execution_api_server_url",
+        "dag_processor.dag_bundle_config_list",
+        "database.sql_alchemy_conn_async",
+        "fab.config_file",
+        "scheduler.enable_health_check",
+    },
+    "2.11": {
+        "api_auth.jwt_secret",
+        "core.execution_api_server_url",
+        "dag_processor.dag_bundle_config_list",
+        "database.sql_alchemy_conn_async",
+    },
+    "3.3": set(),
+}
+
+
 @series
 def test_base_options_are_known(entry):
-    known = known_options(entry)[0]
     variables = yaml.safe_load((ROOT / "roles/airflow/vars/main.yml").read_text())
-    free = {"celery_broker_transport_options"}
-    unknown = [
-        f"[{section}] {option}"
+    unknown = {
+        f"{section}.{option}"
         for section, options in variables["_airflow_base_options"].items()
         for option in options
-        if section not in free and option not in known.get(section, {})
-    ]
-    assert unknown == []
+        if not name_in(entry, (section, option))
+    }
+    assert unknown == WITHOUT[entry["series"]]
 
 
 def test_default_version_has_a_lock():
@@ -153,6 +177,10 @@ def test_locks_hold_what_a_release_installs(version):
         re.match(r"([A-Za-z0-9._-]+)==([^\s;]+)", line).groups() for line in entries(LOCKS / f"{version}.txt")
     )
     assert pinned[entry["package"]] == version
-    for extra in {extra for extras in entry["extras"].values() for extra in extras} - {"statsd"}:
-        assert f"apache-airflow-providers-{extra}" in pinned
     assert "statsd" in pinned
+    extras = {extra for extras in entry["extras"].values() for extra in extras} - {"statsd"}
+    if entry["series"] == "1.10":
+        needed = {"boto3", "celery", "cryptography", "flask-bcrypt", "mysqlclient", "psycopg2-binary", "redis"}
+    else:
+        needed = {f"apache-airflow-providers-{extra}" for extra in extras}
+    assert needed <= set(pinned)

@@ -70,6 +70,7 @@ def test_one_block_and_its_process(printed, process):
     assert abs(state.pop("started") - time.time()) < 60
     assert state == {
         "exists": True,
+        "alias": False,
         "masked": False,
         "active": "active",
         "sub": "running",

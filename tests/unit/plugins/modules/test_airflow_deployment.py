@@ -36,6 +36,7 @@ class Bench:
             "config": f"[core]\nparallelism = 3\nhere = {self.path}/x\n",
             "environment": {"A": "one", "B": 'q"u$o`te\\'},
             "secrets": {"database.sql_alchemy_conn": URL, "core.fernet_key": "the-key\r\nü"},
+            "secret_environment": {},
             "fingerprints": {"database.sql_alchemy_conn": "aaaa", "core.fernet_key": "bbbb"},
             "group": GROUP,
         }

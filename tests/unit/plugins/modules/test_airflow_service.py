@@ -107,7 +107,7 @@ def declared(name, value="1", **more):
 
 def lists(result):
     """The lists of a result that are not empty."""
-    names = ("written", "started", "restarted", "stale", "stopping", "removed")
+    names = ("written", "started", "restarted", "stale", "stopping", "masked", "removed")
     return {name: result[name] for name in names if result[name]}
 
 
@@ -290,6 +290,38 @@ def test_masked_unit_is_refused_with_nothing_changed(host, call):
         )
         assert result["changed"] is False
     assert host.log() == [] and not host.file("b").exists()
+
+
+def test_what_may_run_once_is_unmasked_where_it_is_to_run(host, call):
+    host.file("a").symlink_to("/dev/null")
+    unit = {"name": "a", "content": CONTENT.format(1), "single": True}
+    assert lists(call(unit, check=True)) == {"written": ["a"], "started": ["a"]}
+    assert host.file("a").is_symlink()
+    assert lists(call(unit)) == {"written": ["a"], "started": ["a"]}
+    assert host.units()["a"]["active"] == "active" and not host.file("a").is_symlink()
+    assert call(unit)["changed"] is False
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_masked_wherever_it_was(host, call, there):
+    if there:
+        call("a")
+    host.log()
+    assert lists(call(masked=["a"], check=True)) == {"masked": ["a"]}
+    assert host.log() == [] and not host.file("a").is_symlink()
+    assert lists(call(masked=["a"])) == {"masked": ["a"]}
+    # It is masked only when it has stopped, and stops by what its file says.
+    assert host.log() == (["stop a", "disable a"] if there else []) + ["daemon-reload"]
+    assert host.file("a").is_symlink() and (not there or host.units()["a"]["active"] == "inactive")
+    assert call(masked=["a"])["changed"] is False
+
+
+def test_what_does_not_stop_is_not_masked(host, call):
+    call("a")
+    host.set("a", habit="drains:1000")
+    result = call(masked=["a"], stop_timeout=1)
+    assert result["failed"] and "a has not stopped after 1 seconds" in result["msg"]
+    assert not host.file("a").is_symlink()
 
 
 def test_content_without_its_digest_is_refused(host, call):

@@ -57,6 +57,9 @@ GOOD = {
     "timezone": "Asia/Jakarta",
     "options": {"core": {"parallelism": 128, "load_examples": False}},
     "extra_sections": [],
+    "cfg": {"executor": "CeleryExecutor", "parallelism": 128, "endpoint_url": "http://localhost:8080"},
+    "home": "/var/lib/airflow",
+    "active_scheduler": "m1",
     "environment": {"TMPDIR": "/var/tmp"},
 }
 
@@ -83,7 +86,8 @@ def test_a_good_declaration_is_accepted():
 
 @pytest.mark.parametrize("row", DECLARED, ids=[row["wrong"] for row in DECLARED])
 def test_refusal_names_the_variable_and_the_fix(row):
-    found = problems(declared(row["declare"]), release("3.3.2"))
+    host = declared(row["declare"])
+    found = problems(host, release(host["version"]))
     assert " ".join(row["says"].split()) in [": ".join(problem) for problem in found]
     assert all(len(problem) == 3 and all(problem) for problem in found)
 
