@@ -1,0 +1,188 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The article's cluster on Airflow 1.10: its configuration, its database, and one scheduler, whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import threading
+import time
+
+import pytest
+from article import ARTICLE, FATE
+
+MASTERS = FIRST, SECOND = ["airflow-legacy-m1", "airflow-legacy-m2"]
+WORKER, DATABASE = "airflow-legacy-w1", "airflow-legacy-db"
+SITE, VERIFY = "dataops.airflow.site", "dataops.airflow.verify"
+HOME = "/users/airflow/airflow"
+UP = "until systemctl is-system-running --wait; do sleep 0.2; done"
+
+
+def on(node, *command, check=True):
+    """What a command prints on a node."""
+    finished = subprocess.run(["docker", "exec", node, *command], check=check, text=True, stdout=subprocess.PIPE)
+    return finished.stdout.strip()
+
+
+def query(statement):
+    """What the database answers, line by line."""
+    return on(DATABASE, "mysql", "--batch", "--skip-column-names", "airflow", "--execute", statement).splitlines()
+
+
+def schedulers():
+    """The masters on which a scheduler is alive, started by whomever."""
+    return [node for node in MASTERS if on(node, "pgrep", "-f", "bin/airflow scheduler", check=False)]
+
+
+def active(node):
+    return on(node, "systemctl", "is-active", "airflow-scheduler", check=False) == "active"
+
+
+@contextlib.contextmanager
+def never_two():
+    """Looks at both masters all the time."""
+    seen, over = [], threading.Event()
+
+    def look():
+        while not over.wait(0.1):
+            with contextlib.suppress(subprocess.CalledProcessError):
+                seen.append(schedulers())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+    assert seen and [alive for alive in seen if len(alive) > 1] == []
+
+
+def move(to):
+    """Names the master that schedules."""
+    return ["--extra-vars", f"airflow_active_scheduler={to}"]
+
+
+@pytest.fixture
+def at_home(playbook):
+    """After the test the first master schedules again."""
+    yield
+    assert playbook(SITE).rc == 0
+    assert (active(FIRST), active(SECOND)) == (True, False)
+
+
+def test_it_is_the_version_of_the_article():
+    assert {on(node, "airflow", "version").splitlines()[-1] for node in [*MASTERS, WORKER]} == {"1.10.15"}
+
+
+def test_every_component_is_healthy_and_the_worker_runs_a_task(playbook):
+    assert playbook(VERIFY).rc == 0
+
+
+def test_units_have_the_names_of_the_article():
+    for node, units in {FIRST: ["webserver", "scheduler"], SECOND: ["webserver"], WORKER: ["worker"]}.items():
+        names = [f"airflow-{name}" for name in units]
+        assert on(node, "systemctl", "is-active", *names).split() == ["active"] * len(names)
+        assert on(node, "systemctl", "is-enabled", *names).split() == ["enabled"] * len(names)
+
+
+def test_airflow_reads_each_value_of_the_article():
+    names = sorted({fates["1.10"].split(".", 1)[1]: fates["1.10"].split(".", 1)[0] for fates in FATE.values()}.items())
+    program = f"import json; from airflow.configuration import conf; print(json.dumps([conf.get(s, n) for n, s in {names}]))"
+    environment = f"AIRFLOW_HOME={HOME} AIRFLOW_CONFIG=$(readlink -f /opt/airflow/current)/airflow.cfg"
+    command = f"env {environment} /opt/airflow/current/release/bin/python -c \"$0\""
+    found = json.loads(on(FIRST, "runuser", "-u", "airflow", "--", "sh", "-c", command, program).splitlines()[-1])
+    read = dict(zip([name for name, _section in names], found))
+    wanted = {FATE[key]["1.10"].split(".")[1]: str(value) for key, value in ARTICLE.items()}
+    wanted.update(dags_folder=f"{HOME}/dags", plugins_folder=f"{HOME}/plugins")
+    # What names the servers is this cluster's own.
+    servers = ("sql_alchemy_conn", "result_backend", "broker_url")
+    assert all(read.pop(name).split("@")[1].split(":")[0] in ("db1", "broker1") for name in servers)
+    assert {name: value for name, value in wanted.items() if name not in servers} == read
+
+
+def test_the_database_was_initialised_and_never_is_again(playbook):
+    assert int(query("SELECT count(*) FROM connection")[0]) > 10
+    assert query("SELECT version_num FROM alembic_version") == ["03afc6b6f902"]
+    query("DELETE FROM connection WHERE conn_id = 'wasb_default'")
+    query("INSERT INTO dag (dag_id, is_active, is_paused) VALUES ('seen_elsewhere', 1, 1)")
+    run = playbook(SITE)
+    assert (run.rc, run.changed) == (0, [])
+    assert query("SELECT count(*) FROM connection WHERE conn_id = 'wasb_default'") == ["0"]
+    assert query("SELECT is_active FROM dag WHERE dag_id = 'seen_elsewhere'") == ["1"]
+    query("DELETE FROM dag WHERE dag_id = 'seen_elsewhere'")
+
+
+def test_the_key_of_the_sessions_is_in_no_file_that_others_read(secrets):
+    key = secrets["api_secret_key"]
+    folder = on(FIRST, "readlink", "-f", "/opt/airflow/current")
+    assert on(FIRST, "stat", "-c", "%a %U", f"{folder}/secrets/environment") == "600 root"
+    pid = on(FIRST, "systemctl", "show", "--property", "MainPID", "--value", "airflow-webserver")
+    assert key in on(FIRST, "cat", f"/proc/{pid}/environ")
+    found = on(FIRST, "grep", "-rlF", key, "/opt/airflow", "/etc/systemd", "/users", "/var/log", check=False).split()
+    assert found == [f"{folder}/secrets/environment"]
+
+
+def test_a_standby_cannot_be_started_by_hand():
+    assert (active(FIRST), active(SECOND)) == (True, False)
+    refused = subprocess.run(
+        ["docker", "exec", SECOND, "systemctl", "start", "airflow-scheduler"],
+        check=False,
+        text=True,
+        stderr=subprocess.PIPE,
+    )
+    assert refused.returncode != 0 and "masked" in refused.stderr
+    assert schedulers() == [FIRST]
+
+
+def test_both_masters_reboot():
+    with never_two():
+        for node in MASTERS:
+            subprocess.run(["docker", "restart", node], check=True, stdout=subprocess.DEVNULL)
+        for node in MASTERS:
+            on(node, "sh", "-c", UP, check=False)
+        deadline = time.monotonic() + 120
+        while not active(FIRST) and time.monotonic() < deadline:
+            time.sleep(1)
+    assert (active(FIRST), active(SECOND)) == (True, False)
+
+
+def test_the_scheduler_moves(playbook, at_home):
+    with never_two():
+        check = playbook(SITE, *move(SECOND), "--check")
+        assert (check.rc, schedulers()) == (0, [FIRST])
+        run = playbook(SITE, *move(SECOND))
+    assert (run.rc, run.changed) == (0, check.changed)
+    assert (active(FIRST), active(SECOND)) == (False, True)
+    again = playbook(SITE, *move(SECOND))
+    assert (again.rc, again.changed) == (0, [])
+
+
+def test_a_move_that_is_killed_midway(playbook, records, at_home):
+    names = [task for task, _seconds in records.of("converge")[-1]["started"]]
+    starting = [number for number, name in enumerate(names) if name.endswith("Install the units and start what does not run")]
+    # Before the masters' units are touched, and right before the scheduler starts in its new place.
+    for number in (starting[0] - 3, starting[0]):
+        with never_two():
+            assert playbook(SITE, *move(SECOND), kill_at=number).rc == -9
+            for node in MASTERS:
+                subprocess.run(["docker", "restart", node], check=True, stdout=subprocess.DEVNULL)
+            for node in MASTERS:
+                on(node, "sh", "-c", UP, check=False)
+    with never_two():
+        assert playbook(SITE, *move(SECOND)).rc == 0
+    assert (active(FIRST), active(SECOND)) == (False, True)
+
+
+def test_nothing_starts_while_the_old_host_cannot_be_asked(playbook, at_home):
+    subprocess.run(["docker", "pause", FIRST], check=True, stdout=subprocess.DEVNULL)
+    try:
+        arguments = [*move(SECOND), "--limit", f"all:!{FIRST}", "--extra-vars", "ansible_docker_timeout=20 ansible_timeout=20"]
+        run = playbook(SITE, *arguments)
+        assert run.rc != 0 and not active(SECOND)
+    finally:
+        subprocess.run(["docker", "unpause", FIRST], check=True, stdout=subprocess.DEVNULL)
