@@ -173,7 +173,8 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._canary import Api, ApiError, ApiUnavailable, Canary
+from ..module_utils._canary import Canary
+from ..module_utils._canary_api import DIALECTS, ApiError, ApiUnavailable
 
 # What is valid in the id of a DAG and in the name of a queue, and leaves room for the rest of both.
 NAME = re.compile(r"^[A-Za-z0-9._-]{1,200}$")
@@ -196,6 +197,7 @@ def main():
     module = AnsibleModule(
         argument_spec=dict(
             url=dict(type="str", required=True),
+            api=dict(type="str", choices=list(DIALECTS), default="v2"),
             username=dict(type="str", required=True),
             password=dict(type="str", required=True, no_log=True),
             workers=dict(
@@ -218,7 +220,7 @@ def main():
     started = time.monotonic()
     timeout = min(params["timeout"], CHECK_TIMEOUT) if module.check_mode else params["timeout"]
     try:
-        api = Api(
+        api = DIALECTS[params["api"]](
             params["url"],
             params["username"],
             params["password"],
