@@ -9,10 +9,12 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 
 from ._canary_api import NAME, PASSED, ApiError, ApiUnavailable
 
+GROUP = re.compile("::(end)?group::")
 FINISHED = ("success", "failed")
 
 
@@ -209,7 +211,7 @@ class Canary:
         except ApiUnavailable as error:
             lines = [str(error)]
         # Markers of groups, and where the log came from, say nothing.
-        text = [line for line in lines if line and not line.startswith("::") and not line.endswith(".log")]
+        text = [line for line in lines if line and not GROUP.search(line) and not line.endswith(".log")]
         worker.log_read = any(marker_of(worker.run_id, worker.name) in line for line in text)
         if worker.run_state == "success" and worker.log_read:
             self.api.mark(worker)
