@@ -24,6 +24,10 @@ def load(text):
     return module
 
 
+def schema(config):
+    return config.plain("database", "sql_alchemy_schema") or config.plain("core", "sql_alchemy_schema")
+
+
 class Cipher:
     """Encrypts as Airflow does: with the first key, though any may have encrypted what is there; or not at all."""
 
@@ -92,7 +96,7 @@ def read(request, library):
     config = library.Configuration(request["config"])
     server = library.open_database(config)
     try:
-        if request["table"] not in server.tables(config.plain("database", "sql_alchemy_schema")):
+        if request["table"] not in server.tables(schema(config)):
             return {"tables": False}
         cipher = Cipher(config, library.Problem)
         return {"tables": True, "rows": read_rows(request, server, cipher, library.marks)}

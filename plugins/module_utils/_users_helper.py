@@ -11,6 +11,8 @@ dataops.airflow.airflow_users sends this text to the interpreter. It prints one 
 Airflow: that takes seconds. The request's `library` is the text of _db_helper, which finds and opens the database.
 """
 
+import contextlib
+import os
 import types
 
 
@@ -21,6 +23,10 @@ def load(text):
     return module
 
 
+def schema(config):
+    return config.plain("database", "sql_alchemy_schema") or config.plain("core", "sql_alchemy_schema")
+
+
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
@@ -28,8 +34,9 @@ def read(request, library):
     config = library.Configuration(request["config"])
     server = library.open_database(config)
     try:
-        if "ab_user" not in server.tables(config.plain("database", "sql_alchemy_schema")):
-            return {"tables": False}
+        if "ab_user" not in server.tables(schema(config)):
+            # 1.10 makes them as soon as its user interface, or what follows here, first starts.
+            return {"tables": True, "users": [], "roles": []} if is_1_10(library) else {"tables": False}
         users = read_users(server, request["users"], library.marks)
         roles = sorted(row[0] for row in server.rows("SELECT name FROM ab_role"))
     finally:
@@ -89,8 +96,26 @@ def matches(stored, password):
 # --- changing --------------------------------------------------------------------------------------------------------
 
 
-def application_builder():
+def is_1_10(library):
+    return os.path.isdir(os.path.join(library.package_root(), "airflow", "www_rbac"))
+
+
+@contextlib.contextmanager
+def builder_1_10():
+    """Airflow 1.10 has one for its commands as well, but not in a context manager."""
+    # The user interface would read all DAGs.
+    os.environ["SKIP_DAGS_PARSING"] = "True"
+    from airflow.www_rbac.app import cached_appbuilder
+
+    builder = cached_appbuilder()
+    builder.sm.takes_one_role = True
+    yield builder
+
+
+def application_builder(library):
     """The context manager with which Airflow's own `users` commands work."""
+    if is_1_10(library):
+        return builder_1_10()
     try:
         from airflow.providers_manager import ProvidersManager
 
@@ -105,10 +130,10 @@ def application_builder():
     return get_application_builder()
 
 
-def write(request):
+def write(request, library):
     """Makes the changes one after the other, and says which one did not work and why."""
     done = []
-    with application_builder() as builder:
+    with application_builder(library) as builder:
         manager = builder.sm
         for change in request["changes"]:
             problem = apply(manager, change)
@@ -132,19 +157,22 @@ def apply(manager, change):
     if change["action"] == "create":
         if user:
             return "somebody else has just created this user"
+        takes_one_role = getattr(manager, "takes_one_role", False)
         user = manager.add_user(
             change["username"],
             change["first_name"],
             change["last_name"],
             change["email"],
-            roles,
+            roles[0] if takes_one_role else roles,
             password=change["password"],
         )
         if not user:
             return "Airflow could not create the user"
-        if not change.get("active", True):
-            user.active = False
-            return None if manager.update_user(user) is not False else "Airflow could not deactivate the user"
+        active = change.get("active", True)
+        if takes_one_role or not active:
+            user.roles = roles
+            user.active = active
+            return None if manager.update_user(user) is not False else "Airflow could not finish the new user"
         return None
     if not user:
         return None if change["action"] == "delete" else "somebody else has just deleted this user"
@@ -171,7 +199,7 @@ def apply(manager, change):
 def main(request):
     library = load(request["library"])
     passwords = [item["password"] for item in request.get("changes", []) if item.get("password")]
-    library.answer(lambda: read(request, library) if request["do"] == "read" else write(request), passwords)
+    library.answer(lambda: read(request, library) if request["do"] == "read" else write(request, library), passwords)
 
 
 if "REQUEST" in globals():

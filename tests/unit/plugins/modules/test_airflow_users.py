@@ -156,6 +156,16 @@ class Release(FakeRelease):
         self.write("airflow/utils/__init__.py", "")
         self.write("airflow/utils/cli_app_builder.py", BUILDER)
 
+    def builder_1_10(self):
+        """As in Airflow 1.10: the user interface has it, and a new user has one role."""
+        (self.packages / "airflow/providers/fab/auth_manager/cli_commands/utils.py").unlink()
+        (self.packages / "airflow/providers_manager.py").unlink()
+        self.write("airflow/www_rbac/__init__.py", "")
+        text = BUILDER.replace("for item in role:", "for item in [role]:")
+        text += "\n\ndef cached_appbuilder():\n    assert os.environ['SKIP_DAGS_PARSING'] == 'True'\n"
+        text += "    return get_application_builder().__enter__()\n"
+        self.write("airflow/www_rbac/app.py", text)
+
     def trouble(self, kind):
         self.write("trouble", kind)
 
@@ -284,6 +294,18 @@ def test_old_releases(release, call):
     assert list(release.users()) == ["ann"]
 
 
+def test_airflow_1_10(release, call):
+    release.builder_1_10()
+    ann = dict(ANN, roles=["Op", "User"])
+    # Its tables come with its user interface.
+    assert call(ann, check=True)["changed"] is True
+    release.tables()
+    assert call(ann)["changed"] is True
+    assert release.users()["ann"][-1] == ["Op", "User"]
+    assert call(ann)["changed"] is False
+    assert call({"username": "ann", "state": "absent"})["changed"] is True
+
+
 def test_update(release, call):
     release.tables().user("Ann", email="old@x", roles=["User", "Custom"], active=0)
     result = call({"username": "ann", "email": "ann@x", "roles": ["Custom"], "first_name": "A", "last_name": "N"})
@@ -374,7 +396,7 @@ def test_a_role_that_airflow_should_have_made(release, call):
     ("trouble", "users", "message"),
     [
         ("no create", [ANN], "ann: Airflow could not create the user"),
-        ("no update", [dict(ANN, active=False)], "ann: Airflow could not deactivate the user"),
+        ("no update", [dict(ANN, active=False)], "ann: Airflow could not finish the new user"),
         ("no update", [{"username": "eve", "last_name": "N"}], "eve: Airflow could not change the user"),
         ("no password", [{"username": "eve", "password": "s3cret-3"}], "eve: Airflow could not change the password"),
         ("no delete", [{"username": "eve", "state": "absent"}], "eve: Airflow could not delete the user"),
