@@ -9,7 +9,15 @@
 from __future__ import annotations
 
 SOURCE = r"""
-import configparser, datetime, importlib, json, os, re, shlex, socket, subprocess, time
+import configparser, datetime, importlib, json, os, re, shlex, socket, subprocess, sys, time
+
+
+def connection_of(config):
+    # Airflow before 2.3 has it in another section.
+    try:
+        return read(config, "database", "sql_alchemy_conn")
+    except KeyError:
+        return read(config, "core", "sql_alchemy_conn")
 
 
 def read(config, section, name):
@@ -27,8 +35,10 @@ def read(config, section, name):
 
 def hostname(config):
     if config.has_option("core", "hostname_callable"):
-        module, name = config.get("core", "hostname_callable").rsplit(".", 1)
+        module, name = re.split("[:.](?=[^:.]*$)", config.get("core", "hostname_callable"))
         return getattr(importlib.import_module(module), name)()
+    if any(os.path.isdir(os.path.join(entry, "airflow", "www_rbac")) for entry in sys.path):
+        return socket.getfqdn()
     # As airflow.utils.net.getfqdn, without the cost of importing airflow.
     name = socket.gethostname()
     try:
@@ -42,12 +52,15 @@ def hostname(config):
 
 def job(config):
     import sqlalchemy
-    engine = sqlalchemy.create_engine(read(config, "database", "sql_alchemy_conn"))
+    engine = sqlalchemy.create_engine(connection_of(config))
     query = sqlalchemy.text(
         "SELECT latest_heartbeat FROM job WHERE job_type = :type AND hostname = :host AND state = 'running' "
         "ORDER BY latest_heartbeat DESC"
     )
     with engine.connect() as connection:
+        if engine.dialect.name == "mysql":
+            # Otherwise it tells the time of wherever the server is.
+            connection.execute(sqlalchemy.text("SET time_zone = '+00:00'"))
         rows = connection.execute(query, {"type": REQUEST["job_type"], "host": hostname(config)}).fetchall()
     for (heartbeat,) in rows:
         # The kernel tells when a process started in terms of today's clock. A row's start_date is in terms of the clock

@@ -272,6 +272,7 @@ class Rows(Objects):
         )
 
     def existing(self, found):
+        self.leave_out(found.get("lacking", []))
         records = {}
         for row in found["rows"]:
             record = {field: same(row[field]) for field, same in self.fields.items()}
@@ -279,6 +280,16 @@ class Rows(Objects):
             record[self.key] = row[self.column]
             records[row[self.column]] = record
         return records
+
+    def leave_out(self, lacking):
+        """Does without the columns that the release's table does not have."""
+        for field in sorted(set(lacking) & set(self.fields)):
+            declared = [item[self.key] for item in self.declared if item[field] and item["state"] == "present"]
+            if declared:
+                self.module.warn(
+                    f"{self.option}: this release has no {field}: that of {', '.join(declared)} is left out"
+                )
+            self.fields = {name: other for name, other in self.fields.items() if name != field}
 
     def creation(self, item):
         missing = [name for name in self.needed if item[name] is None]

@@ -98,10 +98,23 @@ def read(request, library):
     try:
         if request["table"] not in server.tables(schema(config)):
             return {"tables": False}
+        there = columns_of(server, request["table"])
+        lacking = [name for name in request["columns"] if name not in there]
+        request["columns"] = [name for name in request["columns"] if name in there]
         cipher = Cipher(config, library.Problem)
-        return {"tables": True, "rows": read_rows(request, server, cipher, library.marks)}
+        return {"tables": True, "lacking": lacking, "rows": read_rows(request, server, cipher, library.marks)}
     finally:
         server.close()
+
+
+def columns_of(server, table):
+    """The columns that the release's table has: older ones lack some."""
+    cursor = server.connection.cursor()
+    try:
+        cursor.execute("SELECT * FROM {} WHERE 1 = 0".format(*quoted(server, [table])))
+        return [column[0] for column in cursor.description]
+    finally:
+        cursor.close()
 
 
 def read_rows(request, server, cipher, marks):

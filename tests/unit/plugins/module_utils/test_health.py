@@ -91,8 +91,16 @@ class Connection:
     def __exit__(self, *error):
         pass
 
-    def execute(self, query, values):
-        self.values = values
+    def __init__(self, dialect):
+        self.dialect = dialect
+
+    def execute(self, query, values=None):
+        if values is None:
+            assert (self.dialect, query) == ("mysql", "SET time_zone = '+00:00'")
+            self.dialect = "set"
+        else:
+            assert self.dialect in ("postgresql", "set")
+            self.values = values
         return self
 
     def fetchall(self):
@@ -105,14 +113,19 @@ class Connection:
 
 
 class Engine:
+    def __init__(self, name):
+        self.dialect = self
+        self.name = name
+
     def connect(self):
-        return Connection()
+        return Connection(self.name)
 
 
 def create_engine(url):
-    if url != "postgresql://a:p%w@h/d":
+    name, _, rest = url.partition("://")
+    if name not in ("postgresql", "mysql") or rest != "a:p%w@h/d":
         raise RuntimeError("cannot connect to " + url)
-    return Engine()
+    return Engine(name)
 """
 CELERY = """
 import json, os
@@ -225,6 +238,20 @@ def test_heartbeats(release):
     assert release.job({"beat": None}) == silent
     assert release.job({"beat": now - 3, "host": "another"}) == silent
     assert release.job({"beat": now - 3, "type": "TriggererJob"}) == silent
+
+
+def test_heartbeats_in_mysql(release):
+    (release.root / "sql% conn").write_text("mysql://a:p%w@h/d")
+    assert release.job({"beat": time.time(), "aware": False}) == ""
+
+
+def test_heartbeats_of_airflow_1_10(release):
+    (release.packages / "airflow" / "www_rbac").mkdir(parents=True)
+    text = CONFIG.format(root=release.root).replace("hostname_callable = here.name\n[database]\n", "")
+    (release.root / "airflow.cfg").write_text(text)
+    assert release.job({"beat": time.time(), "host": socket.getfqdn()}) == ""
+    (release.root / "airflow.cfg").write_text(text.replace("[core]", "[core]\nhostname_callable = here:name"))
+    assert release.job({"beat": time.time()}) == ""
 
 
 def test_heartbeats_after_the_clock_was_set(release):

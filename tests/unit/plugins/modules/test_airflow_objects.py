@@ -128,6 +128,33 @@ def actions(result, option):
     return {name: (done["action"], done["fields"]) for name, done in result[option].items()}
 
 
+OLD_TABLES = """
+CREATE TABLE connection (id INTEGER PRIMARY KEY, conn_id TEXT, conn_type TEXT, host TEXT, login TEXT, password TEXT,
+    "schema" TEXT, port INTEGER, extra TEXT, is_encrypted BOOLEAN, is_extra_encrypted BOOLEAN);
+CREATE TABLE variable (id INTEGER PRIMARY KEY, "key" TEXT UNIQUE, val TEXT, is_encrypted BOOLEAN);
+CREATE TABLE slot_pool (id INTEGER PRIMARY KEY, pool TEXT UNIQUE, slots INTEGER, description TEXT);
+"""
+
+
+@pytest.mark.parametrize(
+    ("option", "item", "lacking"),
+    [
+        ("connections", {"conn_id": "a", "conn_type": "http", "password": "p"}, {"description": "d"}),
+        ("variables", {"key": "a", "value": "v"}, {"description": "d"}),
+        ("pools", {"name": "a", "slots": 1, "description": "d"}, {"include_deferred": True}),
+    ],
+)
+def test_a_release_whose_tables_lack_a_column(release, call, option, item, lacking):
+    """As those of Airflow 1.10."""
+    release.database.executescript(OLD_TABLES)
+    result = call(option, dict(item, **lacking))
+    assert actions(result, option) == {"a": ("created", [])}
+    warning = f"{option}: this release has no {next(iter(lacking))}: that of a is left out"
+    assert warning in json.dumps(result["warnings"])
+    assert call(option, dict(item, **lacking))["changed"] is False
+    assert call(option, {NAMES[option]: "a", "state": "absent"})["changed"] is True
+
+
 # --- pools
 
 
