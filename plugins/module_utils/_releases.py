@@ -149,6 +149,9 @@ _LEAST = {
 RELEASES = [
     {
         "series": "1.10",
+        # How the canary talks to it, and whether it reads DAGs from more than one folder.
+        "api": "www_rbac",
+        "dag_bundles": False,
         "python": ["3.6", "3.7", "3.8"],
         # It takes no row locks, which is what upstream does without MariaDB for.
         "databases": {"postgresql": "9.6", "mysql": "5.7", "mariadb": "10.2"},
@@ -188,6 +191,8 @@ RELEASES = [
     },
     {
         "series": "2.11",
+        "api": "v1",
+        "dag_bundles": False,
         "python": ["3.10", "3.11", "3.12"],
         "databases": {"postgresql": "12", "mysql": "8.0", "mariadb": None},
         "package": "apache-airflow",
@@ -218,6 +223,8 @@ RELEASES = [
     },
     {
         "series": "3.3",
+        "api": "v2",
+        "dag_bundles": True,
         "python": ["3.10", "3.11", "3.12", "3.13", "3.14"],
         # Oldest server of each product that upstream supports; null: not supported at all.
         "databases": {"postgresql": "14", "mysql": "8.0", "mariadb": None},

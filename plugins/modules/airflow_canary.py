@@ -12,21 +12,36 @@ version_added: 1.0.0
 author:
   - dataops.airflow contributors (!UNKNOWN)
 description:
-  - Runs a small task on each worker through Airflow's own scheduler and broker, and reads its log back through the API.
+  - Runs a small task on each worker through Airflow's own scheduler and broker, and reads its log back through the API
+    server or web server.
   - Each worker has a DAG of its own, C(dataops_canary__<worker>), whose task goes through the queue
     C(dataops_canary.<worker>), which only that worker reads. So a pass says that this very worker works.
   - A run that passed carries the deployment of its worker in its configuration. A worker is asked again only when its
     deployment is another one.
   - Of each worker the newest run that passed is kept. Older runs are deleted.
 requirements:
-  - The DAG file C(dataops_canary.py) in a DAG bundle of its own, named C(dataops-canary), on every node.
+  - The DAG file C(dataops_canary.py) at the same path on every node, in a DAG bundle of its own, named C(dataops-canary).
+    Before Airflow 3, the plugin beside it on C(PYTHONPATH), which adds it to the files that the scheduler reads.
   - Each worker runs with its queue C(dataops_canary.<worker>) in C(--queues).
-  - An API server of Airflow 3 with the FAB auth manager, and a user of it with the role Op or Admin.
+  - An API server of Airflow 3 or a web server of Airflow 2 with the FAB auth manager, or a web server of Airflow 1.10
+    with C([webserver] rbac). A user of it with the role Op or Admin, on Airflow 1.10 and 2 with a password in its
+    database.
 options:
   url:
-    description: Where an API server is reached from the host that runs this module, with the path of C([api] base_url).
+    description:
+      - Where an API server or web server is reached from the host that runs this module, with the path of
+        C([api] base_url) or C([webserver] base_url).
     type: str
     required: true
+  api:
+    description:
+      - What is spoken there.
+      - V(v2) is the REST API of Airflow 3.
+      - V(v1) is that of Airflow 2, with C(airflow.api.auth.backend.session) among C([api] auth_backends), as by default.
+      - V(www_rbac) is what the user interface of Airflow 1.10 is made of. C([api] auth_backend) may deny all.
+    type: str
+    choices: [v2, v1, www_rbac]
+    default: v2
   username:
     description: The user that logs in to the API.
     type: str
@@ -89,6 +104,14 @@ attributes:
 """
 
 EXAMPLES = r"""
+- name: Prove the workers of Airflow 1.10
+  dataops.airflow.airflow_canary:
+    url: http://127.0.0.1:8080
+    api: www_rbac
+    username: admin
+    password: "{{ vault_airflow_admin_password }}"
+    workers: "{{ airflow_workers }}"
+
 - name: Prove the workers that have a new deployment
   dataops.airflow.airflow_canary:
     url: http://127.0.0.1:8080

@@ -16,6 +16,7 @@ description:
   - It uses the database driver and the Fernet key of the release and does not import Airflow. All connections are read
     by one process, and all changes are one transaction.
   - Connections that are not listed are left alone.
+  - What an older release has no place for, such as a description, is left out with a warning.
 extends_documentation_fragment:
   - dataops.airflow.release
 attributes:

@@ -16,6 +16,7 @@ description:
   - It uses the database driver of the release and does not import Airflow. All pools are read by one process, and all
     changes are one transaction.
   - Pools that are not listed are left alone.
+  - What an older release has no place for, such as O(pools[].include_deferred), is left out with a warning.
 extends_documentation_fragment:
   - dataops.airflow.release
 attributes:

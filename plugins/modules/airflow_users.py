@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: airflow_users
-short_description: Manage the users of Airflow's FAB auth manager
+short_description: Manage Airflow's users
 version_added: 1.0.0
 author:
   - dataops.airflow contributors (!UNKNOWN)
@@ -29,7 +29,7 @@ attributes:
     description: Shows each user before and after. A password shows only as C(changed).
     support: full
 requirements:
-  - Airflow 2.7 or later with the FAB auth manager, and its tables in the metadata database, see
+  - Airflow 2.7 or later with the FAB auth manager, or Airflow 1.10 with C([webserver] rbac), and a metadata database, see
     M(dataops.airflow.airflow_db).
 options:
   users:

@@ -17,6 +17,7 @@ description:
     one process, and all changes are one transaction.
   - Variables that are not listed are left alone.
   - A value may be a secret, so none is ever shown.
+  - What an older release has no place for, such as a description, is left out with a warning.
 extends_documentation_fragment:
   - dataops.airflow.release
 attributes:
