@@ -35,8 +35,7 @@ def read(request, library):
     server = library.open_database(config)
     try:
         if "ab_user" not in server.tables(schema(config)):
-            # 1.10 makes them as soon as its user interface, or what follows here, first starts.
-            return {"tables": True, "users": [], "roles": []} if is_1_10(library) else {"tables": False}
+            return {"tables": False}
         users = read_users(server, request["users"], library.marks)
         roles = sorted(row[0] for row in server.rows("SELECT name FROM ab_role"))
     finally:

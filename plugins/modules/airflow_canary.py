@@ -20,8 +20,9 @@ description:
     deployment is another one.
   - Of each worker the newest run that passed is kept. Older runs are deleted.
 requirements:
-  - The DAG file C(dataops_canary.py) at the same path on every node, in a DAG bundle of its own, named C(dataops-canary).
-    Before Airflow 3, the plugin beside it on C(PYTHONPATH), which adds it to the files that the scheduler reads.
+  - The DAG file C(dataops_canary.py) at the same path on every node, in a DAG bundle of its own, named
+    C(dataops-canary). Before Airflow 3, the plugin beside it on E(PYTHONPATH), which adds it to the files that the
+    scheduler reads.
   - Each worker runs with its queue C(dataops_canary.<worker>) in C(--queues).
   - An API server of Airflow 3 or a web server of Airflow 2 with the FAB auth manager, or a web server of Airflow 1.10
     with C([webserver] rbac). A user of it with the role Op or Admin, on Airflow 1.10 and 2 with a password in its
@@ -37,7 +38,8 @@ options:
     description:
       - What is spoken there.
       - V(v2) is the REST API of Airflow 3.
-      - V(v1) is that of Airflow 2, with C(airflow.api.auth.backend.session) among C([api] auth_backends), as by default.
+      - V(v1) is that of Airflow 2, with C(airflow.api.auth.backend.session) among C([api] auth_backends), as by
+        default.
       - V(www_rbac) is what the user interface of Airflow 1.10 is made of. C([api] auth_backend) may deny all.
     type: str
     choices: [v2, v1, www_rbac]

@@ -29,8 +29,8 @@ attributes:
     description: Shows each user before and after. A password shows only as C(changed).
     support: full
 requirements:
-  - Airflow 2.7 or later with the FAB auth manager, or Airflow 1.10 with C([webserver] rbac), and a metadata database, see
-    M(dataops.airflow.airflow_db).
+  - Airflow 2.7 or later with the FAB auth manager, or Airflow 1.10 with C([webserver] rbac), and its tables in the
+    metadata database, see M(dataops.airflow.airflow_db).
 options:
   users:
     description: The users.

@@ -45,7 +45,7 @@ class Canary(BaseOperator):
 def forget(context):
     """Airflow 1.10 can be told to delete a run, but not what its tasks have left: it all goes with the next run."""
     try:
-        import airflow.www_rbac
+        import airflow.www_rbac  # noqa: F401
     except ImportError:
         return
     from airflow.models import DagRun, TaskInstance

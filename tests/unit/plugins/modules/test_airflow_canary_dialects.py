@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The canary against small HTTP servers that behave like the web servers of Airflow 1.10 and 2 where the module looks."""
+"""The canary against small HTTP servers that behave like those of Airflow 1.10 and 2 where the module looks."""
 
 from __future__ import annotations
 
