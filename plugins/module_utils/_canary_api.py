@@ -6,8 +6,8 @@
 
 """What the canary wants from an API server or web server, in the words of each Airflow generation.
 
-Version 2 of the REST API is that of Airflow 3, version 1 that of Airflow 2. Airflow 1.10 has none that is open by default;
-what the lists and buttons of its user interface call does the same.
+Version 2 of the REST API is that of Airflow 3, version 1 that of Airflow 2. Airflow 1.10 has none that is open by
+default; what the lists and buttons of its user interface call does the same.
 """
 
 from __future__ import annotations
