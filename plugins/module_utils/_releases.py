@@ -116,6 +116,9 @@ _COMPONENTS_2 = {
         connections={"fixed": 1, "each": 1, "each_task": 1, "of": "celery.worker_concurrency", "usual": 16},
     ),
 }
+# The log of parsing a file is named by the way from the folder of DAGs to it, which leads out of the logs for one of
+# elsewhere, such as the canary's.
+_PARSE_LOG = {"log_processor_filename_template": "{{ filename | replace('../', '') }}.log"}
 _COMPONENTS_1_10 = {
     "webserver": dict(_WEBSERVER_2, runs_user_code=True),
     "scheduler": dict(_COMPONENTS_2["scheduler"], single=True),
@@ -185,7 +188,7 @@ RELEASES = [
             ["webserver", "secret_key"],
         ],
         # The interface that it has by default knows no users.
-        "base_options": {"webserver": {"rbac": True}},
+        "base_options": {"core": _PARSE_LOG, "webserver": {"rbac": True}},
         "options": "_options_1_10",
         "least": _LEAST,
     },
@@ -217,7 +220,7 @@ RELEASES = [
         "secrets": {"fernet_key": ["core", "fernet_key"], "api_secret_key": ["webserver", "secret_key"]},
         # Of providers that are not installed by default: it learns from these which of their options are secrets.
         "unreadable_secrets": [["atlas", "password"], ["opensearch", "password"]],
-        "base_options": {},
+        "base_options": {"logging": _PARSE_LOG},
         "options": "_options_2_11",
         "least": _LEAST,
     },
