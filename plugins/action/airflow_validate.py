@@ -41,5 +41,6 @@ class ActionModule(ActionBase):
                 result["deployment"] = build(facts, *(declared[name] for name in PARTS))["digest"]
             except InvalidOptions as error:
                 found.append(("airflow_options", str(error), "correct it"))
+        result["warnings"] = declared.get("advice") or []
         result["problems"] = ["%s: %s: %s" % problem for problem in found]
         return result

@@ -8,8 +8,10 @@ from ansible.errors import AnsibleFilterError
 
 from ..module_utils._releases import UnknownRelease, release
 from ..plugin_utils._deployment import InvalidOptions, build, digest, options_of
+from ..plugin_utils._executors import executors
 from ..plugin_utils._options import value_of
 from ..plugin_utils._servers import connections, servers
+from ..plugin_utils._sizing import advice, demand
 
 
 def release_filter(version):
@@ -145,6 +147,9 @@ class FilterModule:
             "refusals": refusals,
             "servers": servers,
             "connections": connections,
+            "executors": executors,
+            "demand": demand,
+            "advice": advice,
             "worker_name": worker_name,
             "address": address,
             "status_table": status_table,

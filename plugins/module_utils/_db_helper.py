@@ -890,6 +890,7 @@ class Run:
     server = None
     version = None
     waited = False
+    limit = None
 
     def __init__(self, request):
         self.request = request
@@ -1001,6 +1002,7 @@ class Run:
             "busy": False,
             "server": {"product": self.product[0], "version": self.product[1]},
             "ignored_managers": self.ignored,
+            "limit": self.limit,
         }
         result.update(more)
         return result
@@ -1041,12 +1043,11 @@ class Run:
 
     def check_connections(self):
         """Whether the server has room for all that the cluster opens."""
-        needed = self.request.get("connections")
-        if not needed:
-            return
         limit, allowed = min(self.server.limits(), key=lambda pair: pair[1])
-        if allowed < sum(needed.values()) and not self.server.pooled():
-            raise Problem("connections", limit=limit, allowed=allowed, needed=needed)
+        self.limit = {"limit": limit, "allowed": allowed}
+        needed = self.request.get("connections")
+        if needed and allowed < sum(needed.values()) and not self.server.pooled():
+            raise Problem("connections", needed=needed, **self.limit)
 
     def migrate(self, seen):
         """Runs the migration as a child and returns what the database holds afterwards."""

@@ -155,6 +155,21 @@ server:
       description: Its version.
       type: str
       sample: '15.18'
+limit:
+  description:
+    - How many connections the server allows this user. Of a pooler it is that of the server behind it.
+    - Null where check mode has nothing to ask with.
+  type: dict
+  returned: success
+  contains:
+    allowed:
+      description: The number.
+      type: int
+      sample: 97
+    limit:
+      description: What says so.
+      type: str
+      sample: max_connections 100 - superuser_reserved_connections 3
 migrated:
   description: Whether this run ran the migration.
   type: bool
@@ -179,6 +194,7 @@ from ..module_utils._runner import RUNNER_ARGUMENTS, Runner, RunnerError, stand_
 # The helper keeps its own limits; this is for a helper that hangs.
 GRACE_SECONDS = 300
 
+RESULTS = ("changed", "state", "before", "after", "server", "limit", "migrated", "waited")
 PRODUCTS = {"postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB"}
 
 # What went wrong, and what to do. `where` names the database, host, port and user.
@@ -480,7 +496,10 @@ def main():
     )
     # In check mode, on a host that has neither the release nor any deployment yet, there is nothing to look with.
     if module.check_mode and not (stand_in(module) and os.path.exists(module.params["config"])):
-        module.exit_json(changed=True, state="unknown", before={}, after={}, server=None, migrated=False, waited=False)
+        nothing = dict.fromkeys(RESULTS)
+        module.exit_json(
+            **dict(nothing, changed=True, state="unknown", before={}, after={}, migrated=False, waited=False)
+        )
     others = [path for path in module.params["running"] if path != module.params["venv"]]
     if others and not module.check_mode:
         refuse(module, others)
@@ -489,7 +508,7 @@ def main():
         module.fail_json(msg=Failure(answer, module.params).text())
     warn(module, answer)
     unfinished = answer["unfinished"] and answer["changed"]
-    result = {name: answer[name] for name in ("changed", "state", "before", "after", "server", "migrated", "waited")}
+    result = {name: answer[name] for name in RESULTS}
     result["diff"] = dict(before=listing(answer["before"], unfinished), after=listing(answer["after"]))
     module.exit_json(**result)
 

@@ -122,6 +122,26 @@ options:
     description: Free space that a new release needs, in MiB.
     type: int
     default: 1500
+  demand:
+    description: What the host needs memory for. More than it has is a problem.
+    type: dict
+    suboptions:
+      components:
+        description: Memory that each component takes without any task, by its name, in MiB.
+        type: dict
+        required: true
+      tasks:
+        description: Tasks that run at once as processes of the host.
+        type: int
+        required: true
+      task_memory:
+        description: Memory that each of them takes, in MiB.
+        type: int
+        required: true
+      variable:
+        description: The variable that sets O(demand.tasks).
+        type: str
+        required: true
   units:
     description: Units of which to tell what they run.
     type: list
@@ -178,6 +198,16 @@ clock:
   returned: always
   type: float
   sample: 1795316400.25
+cpus:
+  description: CPUs that processes may run on.
+  returned: always
+  type: int
+  sample: 4
+memory:
+  description: Memory of the host, in MiB.
+  returned: always
+  type: int
+  sample: 15884
 running:
   description: The deployment that each unit of O(units) runs, of those that run.
   returned: always
@@ -200,6 +230,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils import _capacity
 from ..module_utils._tls import trouble as tls_trouble
 from ..module_utils._units import SystemdError, process_environment, show
 
@@ -418,6 +449,35 @@ def check_space(p):
         )
 
 
+def check_memory(p, memory):
+    """What is to run finds room, as far as it is known before it runs."""
+    demand = p["demand"]
+    if not demand:
+        return
+    base, each = sum(demand["components"].values()), demand["task_memory"]
+    if base + demand["tasks"] * each <= memory:
+        return
+    parts = " + ".join("%s %d" % (name, part) for name, part in sorted(demand["components"].items()))
+    room = max(0, memory - base) // each if each else 0
+    if demand["tasks"] and room:
+        yield (
+            "%s: %d tasks of %d MiB (airflow_task_memory) and %s MiB need %d MiB, and the host has %d: set it to %d or "
+            "less, or give the host more memory"
+            % (demand["variable"], demand["tasks"], each, parts, base + demand["tasks"] * each, memory, room)
+        )
+    else:
+        yield (
+            "airflow_components: %s MiB%s need %d MiB, and the host has %d: give it more memory, or move components to "
+            "other hosts"
+            % (
+                parts,
+                " and a task of %d MiB (airflow_task_memory)" % each if demand["tasks"] else "",
+                base + (each if demand["tasks"] else 0),
+                memory,
+            )
+        )
+
+
 def check_clock(p, now):
     """The clock agrees with the controller's. Tokens of Airflow 3 are refused when clocks differ by more than 10 s."""
     if p["controller_time"] is None:
@@ -468,6 +528,15 @@ def main():
             path=dict(type="path", required=True),
             release=dict(type="path", required=True),
             space=dict(type="int", default=1500),
+            demand=dict(
+                type="dict",
+                options=dict(
+                    components=dict(type="dict", required=True),
+                    tasks=dict(type="int", required=True),
+                    task_memory=dict(type="int", required=True),
+                    variable=dict(type="str", required=True),
+                ),
+            ),
             units=dict(type="list", elements="str", default=[]),
             controller_time=dict(type="float"),
             clock_bound=dict(type="int", default=10),
@@ -481,7 +550,8 @@ def main():
     root = os.geteuid() == 0
     problems = list(check_system(p)) + list(check_python(p, version)) + list(check_space(p))
     problems += list(check_names(p)) + list(check_own_names(p)) + list(check_servers(p)) + list(check_clock(p, now))
-    problems += list(check_users(p)) + list(check_directories(p))
+    memory = _capacity.memory()
+    problems += list(check_users(p)) + list(check_directories(p)) + list(check_memory(p, memory))
     # Whose a port is, and what a process runs, is for root alone to see.
     problems += list(check_ports(p)) if root else [not_root()]
     try:
@@ -496,6 +566,8 @@ def main():
         python=version,
         name=own_name(),
         clock=now,
+        cpus=_capacity.cpus(),
+        memory=memory,
         running={name: state["deployment"] for name, state in running.items()},
         releases=sorted(releases),
     )

@@ -70,6 +70,7 @@ _RANGES = {
     "airflow_visibility_timeout": (1, None),
     "airflow_worker_stop_timeout": (1, None),
     "airflow_service_worker_concurrency": (1, None),
+    "airflow_task_memory": (1, None),
 }
 
 

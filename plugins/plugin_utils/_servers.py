@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs, urlsplit
 
+from ._sizing import processes, worker_tasks
+
 _KINDS = {
     "postgres": ("postgresql", 5432),
     "postgresql": ("postgresql", 5432),
@@ -86,21 +88,12 @@ def servers(url, prefix, host="", ca_file=""):
     ]
 
 
-def _processes(value, usual):
-    """How many a number of processes is, or a range of them, most first; the usual number where there is none."""
-    text = str(usual if value is None else value).partition(",")[0].strip()
-    return int(text) if text.isdigit() else usual
-
-
-def _times(host, option, usual, options):
+def _times(host, name, need, options):
     """How many processes of a component a host runs, by its own variables before the cluster's options."""
-    section, name = option.split(".")
-    found = options.get(section, {})
-    declared = found.get(name)
-    if name == "worker_concurrency":
-        own = [host.get("airflow_service_worker_autoscale"), host.get("airflow_service_worker_concurrency")]
-        declared = next((value for value in [*own, found.get("worker_autoscale"), declared] if value is not None), None)
-    return _processes(declared, usual)
+    section, option = need["of"].split(".")
+    if option == "worker_concurrency":
+        return worker_tasks(host, name, options, need["usual"])[0]
+    return processes(options.get(section, {}).get(option), need["usual"])
 
 
 def connections(release, options, hostvars, groups):
@@ -117,10 +110,10 @@ def connections(release, options, hostvars, groups):
                 continue
             each = need.get("each", 0)
             if isinstance(each, dict):
-                each = sum(_processes(options.get("database", {}).get(option), usual) for option, usual in each.items())
+                each = sum(processes(options.get("database", {}).get(option), usual) for option, usual in each.items())
             if component["health"] == "worker" and not options["celery"]["result_backend"].startswith("db+"):
                 each = 0
             each += need.get("each_task", 0)
-            times = _times(hostvars[host], need["of"], need["usual"], options) if each else 0
+            times = _times(hostvars[host], host, need, options) if each else 0
             found[name] = found.get(name, 0) + need["fixed"] + each * times
     return found

@@ -186,6 +186,7 @@ def test_what_the_hosts_show(refuse_before_all, host_variables):
             "airflow_webserver_port": 5432,
             "airflow_root": "/srv/airflow",
             "airflow_preflight_space": 99999999,
+            "airflow_task_memory": 99999999,
             "airflow_preflight_systems": ["fedora 40"],
             "airflow_python_executable": "/usr/bin/python9",
         },
@@ -199,6 +200,7 @@ def test_what_the_hosts_show(refuse_before_all, host_variables):
     assert refused("b-python-missing", said)
     assert refused("b-name-of-host", said)
     assert f"{MASTER}: airflow_address: " in said
+    assert f"{WORKER}: airflow_components: worker " in said and "need 100000249 MiB" in said
     assert f"{MASTER}: airflow_webserver_port: " in said
     assert "every host: airflow_broker_host: " in said
 

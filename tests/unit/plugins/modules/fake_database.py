@@ -144,7 +144,7 @@ def answer(data, connection, sql, values):
     if sql.startswith("SELECT version_num FROM"):
         return [[revision] for revision in tables[sql.split()[-1]]]
     if "max_connections" in sql:
-        return [data["limits"]]
+        return [data.get("limits") or ([100, 3, 0, -1, -1] if "reserved" in sql else [151, 0])]
     if "pg_backend_pid()" in sql and "pg_locks" not in sql and "terminate" not in sql:
         data["asked"] += 1
         return [[{"none": connection.number, "same": 7, "robin": data["asked"] % 2}[data["pooler"]]]]

@@ -212,6 +212,7 @@ def test_current(release):
     ) + (False,) * 2
     assert result["before"] == result["after"] == {"alembic_version": CORE_33, "alembic_version_fab": FAB_NEW}
     assert result["server"] == {"product": "postgresql", "version": "15.18"}
+    assert result["limit"] == {"allowed": 97, "limit": "max_connections 100 - superuser_reserved_connections 3"}
     assert result["diff"]["before"] == result["diff"]["after"] == f"airflow: {CORE_33}\nfab: {FAB_NEW}\n"
     # Nothing but reading, on one connection.
     assert len(release.read()["connects"]) == 1

@@ -51,6 +51,7 @@ GOOD = {
         "airflow_broker_database": 0,
         "airflow_visibility_timeout": 90000,
         "airflow_worker_stop_timeout": 86400,
+        "airflow_task_memory": 64,
         "airflow_service_worker_concurrency": None,
     },
     "autoscale": None,
