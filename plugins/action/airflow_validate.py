@@ -12,7 +12,7 @@ from ..plugin_utils._gate import problems, singles
 from ..plugin_utils._options import lost
 
 # What a deployment is made of.
-PARTS = ("release_path", "root", "options", "environment")
+PARTS = ("release_path", "root", "options", "environment", "files", "secret_files")
 
 
 class ActionModule(ActionBase):

@@ -9,6 +9,7 @@ from ansible.errors import AnsibleFilterError
 from ..module_utils._releases import UnknownRelease, release
 from ..plugin_utils._deployment import InvalidOptions, build, digest, options_of
 from ..plugin_utils._executors import executors
+from ..plugin_utils._kubernetes import kubernetes_advice, kubernetes_servers, pod_environment
 from ..plugin_utils._options import value_of
 from ..plugin_utils._servers import connections, servers
 from ..plugin_utils._sizing import advice, demand
@@ -148,6 +149,9 @@ class FilterModule:
             "servers": servers,
             "connections": connections,
             "executors": executors,
+            "kubernetes_advice": kubernetes_advice,
+            "kubernetes_servers": kubernetes_servers,
+            "pod_environment": pod_environment,
             "demand": demand,
             "advice": advice,
             "worker_name": worker_name,

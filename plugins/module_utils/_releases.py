@@ -25,7 +25,7 @@ import re
 #
 # `memory` says what a component takes, in MiB, in the same way: the proportional set size of its processes.
 # `task_memory` is what a task adds to it on a worker, with its process of the pool, when it does nothing but wait.
-# Measured on 3.3.2 with 1 and 3 processes of the API server, 8 and 24 of the worker, and 8 tasks at work.
+# Measured on each with 1 and 3 or 4 processes of the web or API server, 8 and 24 of the worker, and 8 tasks at work.
 # `tasks_each`: how many tasks at work one process of the API server is to serve.
 _POOL = {"sql_alchemy_pool_size": 5, "sql_alchemy_max_overflow": 10}
 _COMPONENTS_3 = {
@@ -107,6 +107,7 @@ _WEBSERVER_2 = {
     "health_path": "/health",
     "proxy_path": "/health",
     "connections": {"fixed": 1, "each": 2, "of": "webserver.workers", "usual": 4},
+    "memory": {"fixed": 370, "each": 7, "of": "webserver.workers", "usual": 4},
     "single": False,
     "runs_user_code": False,
 }
@@ -115,13 +116,15 @@ _COMPONENTS_2 = {
     "scheduler": dict(
         _COMPONENTS_3["scheduler"],
         connections={"fixed": 3, "each": 1, "of": "scheduler.parsing_processes", "usual": 2},
+        memory={"fixed": 180},
     ),
     "dag_processor": dict(
         _COMPONENTS_3["dag_processor"],
         connections={"fixed": 1, "each": 1, "of": "scheduler.parsing_processes", "usual": 2},
+        memory={"fixed": 175},
         wanted_by=["scheduler", "standalone_dag_processor"],
     ),
-    "triggerer": _COMPONENTS_3["triggerer"],
+    "triggerer": dict(_COMPONENTS_3["triggerer"], memory={"fixed": 220}),
     "worker": dict(
         _COMPONENTS_3["worker"],
         connections={"fixed": 1, "each": 1, "each_task": 1, "of": "celery.worker_concurrency", "usual": 16},
@@ -131,13 +134,18 @@ _COMPONENTS_2 = {
 # elsewhere, such as the canary's.
 _PARSE_LOG = {"log_processor_filename_template": "{{ filename | replace('../', '') }}.log"}
 _COMPONENTS_1_10 = {
-    "webserver": dict(_WEBSERVER_2, runs_user_code=True),
-    "scheduler": dict(_COMPONENTS_2["scheduler"], single=True),
+    "webserver": dict(
+        _WEBSERVER_2,
+        runs_user_code=True,
+        memory={"fixed": 135, "each": 61, "of": "webserver.workers", "usual": 4},
+    ),
+    "scheduler": dict(_COMPONENTS_2["scheduler"], single=True, memory={"fixed": 120}),
     "worker": dict(
         _COMPONENTS_3["worker"],
         command=["worker"],
         arguments={"name": "--celery_hostname", "queues": "--queues"},
         connections={"fixed": 1, "each": 1, "each_task": 2, "of": "celery.worker_concurrency", "usual": 16},
+        memory={"fixed": 160},
     ),
 }
 
@@ -178,6 +186,7 @@ RELEASES = [
             "mysql": ["mysql"],
             "redis": ["redis"],
             "s3": ["s3"],
+            "kubernetes": ["kubernetes"],
         },
         "drivers": {"postgresql": "postgresql+psycopg2", "mysql": "mysql+mysqldb"},
         "async_drivers": {},
@@ -187,6 +196,11 @@ RELEASES = [
             "redis": "?ssl_cert_reqs=required&ssl_ca_certs=%s",
         },
         "components": _COMPONENTS_1_10,
+        "task_memory": 100,
+        "parallelism": 32,
+        "executors": ["CeleryExecutor", "LocalExecutor", "KubernetesExecutor"],
+        "executor_lists": False,
+        "pods": {"secrets": ["core.fernet_key", "core.sql_alchemy_conn"], "api": False},
         "database_command": ["upgradedb"],
         # Once: run again it brings back connections that were deleted, and takes DAGs that it does not see for gone.
         "initial_command": ["initdb"],
@@ -217,6 +231,7 @@ RELEASES = [
             "mysql": ["mysql"],
             "redis": ["redis"],
             "s3": ["amazon"],
+            "kubernetes": ["cncf.kubernetes"],
         },
         "drivers": {"postgresql": "postgresql+psycopg2", "mysql": "mysql+mysqldb"},
         "async_drivers": {},
@@ -226,6 +241,17 @@ RELEASES = [
             "redis": "?ssl_cert_reqs=required&ssl_ca_certs=%s",
         },
         "components": _COMPONENTS_2,
+        "task_memory": 160,
+        "parallelism": 32,
+        "executors": [
+            "CeleryExecutor",
+            "LocalExecutor",
+            "KubernetesExecutor",
+            "CeleryKubernetesExecutor",
+            "LocalKubernetesExecutor",
+        ],
+        "executor_lists": True,
+        "pods": {"secrets": ["core.fernet_key", "database.sql_alchemy_conn"], "api": False},
         "database_command": ["db", "migrate"],
         "initial_command": None,
         "secrets": {"fernet_key": ["core", "fernet_key"], "api_secret_key": ["webserver", "secret_key"]},
@@ -250,6 +276,7 @@ RELEASES = [
             "mysql": ["mysql"],
             "redis": ["redis"],
             "s3": ["amazon"],
+            "kubernetes": ["cncf-kubernetes"],
         },
         "drivers": {"postgresql": "postgresql+psycopg2", "mysql": "mysql+mysqldb"},
         # What Airflow would take by itself, asyncpg, does not know libpq's options for TLS.
@@ -267,6 +294,8 @@ RELEASES = [
         "executors": ["CeleryExecutor", "LocalExecutor", "KubernetesExecutor"],
         # Whether several of them may be named, separated by commas.
         "executor_lists": True,
+        # Tasks in pods: what they need of the secrets that all nodes share, and whether they ask an API server.
+        "pods": {"secrets": [], "api": True},
         "database_command": ["db", "migrate"],
         "initial_command": None,
         "secrets": {

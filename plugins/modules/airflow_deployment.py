@@ -52,6 +52,10 @@ options:
       - Variables every process of the deployment gets. They are shown in diffs, so they are no place for secrets.
     type: dict
     default: {}
+  files:
+    description: Further files beside C(airflow.cfg), their texts by their names. They are shown in diffs, too.
+    type: dict
+    default: {}
   secrets:
     description: Name and value of each secret.
     type: dict
@@ -134,6 +138,8 @@ class Deployment:
             "environment": (environment, 0o640),
             "manifest.json": (json.dumps(manifest, indent=2, sort_keys=True) + "\n", 0o644),
         }
+        for name, value in parameters["files"].items():
+            self.files[name] = (str(value), 0o644)
         for name, value in parameters["secrets"].items():
             self.files["secrets/" + name] = (str(value), 0o640)
         if parameters["secret_environment"]:
@@ -280,11 +286,19 @@ def listed(directory):
         return []
 
 
-def described(config, environment, fingerprints):
+def further_files(directory):
+    """The files of a deployment that not every one has, and that may be shown."""
+    usual = ("airflow.cfg", "environment", "manifest.json", "release", "secrets")
+    return {name: read(os.path.join(directory, name)) or "" for name in listed(directory) if name not in usual}
+
+
+def described(config, environment, files, fingerprints):
     """A deployment as the diff shows it."""
     text = config or ""
     if environment:
         text += "\n# environment\n" + environment
+    for name, content in sorted(files.items()):
+        text += "\n# %s\n%s" % (name, content)
     if fingerprints:
         text += "\n# keyed hashes of the secrets\n"
         text += "".join("%s %s\n" % item for item in sorted(fingerprints.items()))
@@ -300,6 +314,7 @@ def main():
             version=dict(type="str", required=True),
             config=dict(type="str", required=True),
             environment=dict(type="dict", default={}),
+            files=dict(type="dict", default={}),
             secrets=dict(type="dict", default={}, no_log=True),
             secret_environment=dict(type="dict", default={}, no_log=True),
             fingerprints=dict(type="dict", default={}),
@@ -322,9 +337,15 @@ def main():
             before = described(
                 read(os.path.join(shown, "airflow.cfg")),
                 read(os.path.join(shown, "environment")),
+                further_files(shown),
                 fingerprints,
             )
-            after = described(parameters["config"], deployment.files["environment"][0], parameters["fingerprints"])
+            after = described(
+                parameters["config"],
+                deployment.files["environment"][0],
+                parameters["files"],
+                parameters["fingerprints"],
+            )
             # The deployment's own path is in its airflow.cfg: shown as what changed, it would hide what did.
             before = before.replace(os.path.realpath(shown), "<deployment>")
             after = after.replace(deployment.path, "<deployment>")

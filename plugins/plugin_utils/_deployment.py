@@ -93,10 +93,13 @@ def fingerprints(secrets, key):
 
 
 def render(public, secrets, path, unreadable=()):
-    """The text of airflow.cfg of the deployment at `path`, without the secrets that no command can give."""
+    """The text of airflow.cfg of the deployment at `path`, without the secrets that no command can give.
+
+    Values may name the deployment's directory as @deployment@.
+    """
     lines = ["# Written by the Ansible collection dataops.airflow: changes made here are lost."]
     for section in sorted(set(public) | set(secrets)):
-        content = {name: escape(value) for name, value in public.get(section, {}).items()}
+        content = {name: escape(value.replace("@deployment@", path)) for name, value in public.get(section, {}).items()}
         for name in secrets.get(section, {}):
             if (section, name) in unreadable:
                 continue
@@ -106,18 +109,22 @@ def render(public, secrets, path, unreadable=()):
     return "\n".join(lines) + "\n"
 
 
-def build(release, release_path, root, options, environment):
-    """The deployment that `options` and `environment` make of the release installed at `release_path`."""
+def build(release, release_path, root, options, environment, files=None, secret_files=None):
+    """The deployment that `options` and `environment` make of the release installed at `release_path`.
+
+    `files` has texts beside airflow.cfg, which are shown in diffs as it is; `secret_files` those beside the secrets.
+    """
     public, secret = split_secrets(release, options)
     unreadable = {tuple(pair) for pair in release["unreadable_secrets"]}
     secrets = {
         "%s.%s" % (section, name): value for section, content in secret.items() for name, value in content.items()
     }
+    secrets.update(secret_files or {})
     # All together where there is no key among them: a hash keyed by nothing would tell a weak password.
     key = secrets.get("core.fernet_key") or json.dumps(secrets, sort_keys=True)
     prints = fingerprints(secrets, key)
     environment = {name: str(value) for name, value in sorted((environment or {}).items())}
-    name = digest([release_path, render(public, secret, "", unreadable), environment, prints])
+    name = digest([release_path, render(public, secret, "", unreadable), environment, prints] + [files] * bool(files))
     path = "%s/deployments/%s" % (root, name)
     return {
         "digest": name,
@@ -127,6 +134,7 @@ def build(release, release_path, root, options, environment):
         "version": release["version"],
         "config": render(public, secret, path, unreadable),
         "environment": environment,
+        "files": files or {},
         "fingerprints": prints,
         "secrets": {name: value for name, value in secrets.items() if tuple(name.split(".", 1)) not in unreadable},
         "secret_environment": {

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 
-# Classes that hold two executors.
+_KINDS = ("Celery", "Kubernetes", "Local")
+# Classes of the time before lists, and what they hold.
 _PAIRS = {
     "CeleryKubernetesExecutor": ["CeleryExecutor", "KubernetesExecutor"],
     "LocalKubernetesExecutor": ["LocalExecutor", "KubernetesExecutor"],
@@ -18,11 +19,12 @@ _PAIRS = {
 
 
 def executors(text):
-    """The executors that are named, by aliases and paths of classes too, the default first."""
+    """The kinds of executor that are named, by aliases and paths of classes too, the default first."""
     found = []
     for word in re.split(r"[;,=:]", str(text)):
         name = word.strip().rsplit(".", 1)[-1]
-        found += [one for one in _PAIRS.get(name, [name]) if one and one not in found]
+        kinds = [kind + "Executor" for kind in _KINDS if kind in name] or [name]
+        found += [kind for kind in kinds if kind and kind not in found]
     return found
 
 

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 from zoneinfo import available_timezones
 
+from ._executors import executor_problems
+from ._kubernetes import kubernetes_problems
 from ._options import from_flat, instead, known_options, name_in, value_of
 
 # Seen in documentation and examples, so known to everybody.
@@ -93,6 +95,8 @@ def problems(declared, release):
         _timeouts,
         _autoscale,
         _timezone,
+        _executor,
+        kubernetes_problems,
     ):
         found += check(declared, release)
     return found + _options(declared, release) + _remote_logs(declared, release) + _flat(declared)
@@ -112,6 +116,10 @@ def _topology(declared, _release):
         for name in names
         if not _NAME.match(name)
     ]
+
+
+def _executor(declared, release):
+    return executor_problems(declared["executor"], release)
 
 
 def _components(declared, release):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs, urlsplit
 
+from ._executors import executors
 from ._sizing import processes, worker_tasks
 
 _KINDS = {
@@ -101,19 +102,30 @@ def connections(release, options, hostvars, groups):
 
     `groups` has the hosts of each group that components are meant for.
     """
+
+    def runs(name, host):
+        declared = hostvars[host].get("airflow_components")
+        return name in declared if declared is not None else host in groups[release["components"][name]["on"]]
+
     found = {}
     for name, component in release["components"].items():
         need = component["connections"]
         for host in sorted({host for members in groups.values() for host in members}):
-            declared = hostvars[host].get("airflow_components")
-            if name not in declared if declared is not None else host not in groups[component["on"]]:
+            if not runs(name, host):
                 continue
             each = need.get("each", 0)
             if isinstance(each, dict):
                 each = sum(processes(options.get("database", {}).get(option), usual) for option, usual in each.items())
-            if component["health"] == "worker" and not options["celery"]["result_backend"].startswith("db+"):
+            backend = options.get("celery", {}).get("result_backend", "")
+            if component["health"] == "worker" and not backend.startswith("db+"):
                 each = 0
             each += need.get("each_task", 0)
             times = _times(hostvars[host], host, need, options) if each else 0
             found[name] = found.get(name, 0) + need["fixed"] + each * times
+    each = release["components"]["worker"]["connections"].get("each_task", 0)
+    if each and "KubernetesExecutor" in executors(options.get("core", {}).get("executor")):
+        # As many pods as every scheduler lets run.
+        schedulers = [host for host in groups["master"] if runs("scheduler", host)]
+        parallelism = processes(options["core"].get("parallelism"), release["parallelism"])
+        found["pods"] = each * parallelism * len(schedulers)
     return found

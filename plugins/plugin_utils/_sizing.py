@@ -13,6 +13,7 @@ such as parallelism, is a sum over them; it changes only when the operator commi
 from __future__ import annotations
 
 from ._executors import executors
+from ._options import name_in, value_of
 
 
 class TooSmall(ValueError):
@@ -57,8 +58,7 @@ def component_memory(release, name, options):
     need = release["components"][name]["memory"]
     if "of" not in need:
         return need["fixed"]
-    section, option = need["of"].split(".")
-    return need["fixed"] + need["each"] * processes(options.get(section, {}).get(option), need["usual"])
+    return need["fixed"] + need["each"] * processes(value_of(release, options, *need["of"].split(".")), need["usual"])
 
 
 def task_component(release, components, executor):
@@ -77,7 +77,7 @@ def demand(release, components, executor, options, task_memory, host, name):
         tasks, variable = worker_tasks(host, name, options, known[runs_tasks]["connections"]["usual"])
     elif runs_tasks:
         variable = "airflow_options.core.parallelism"
-        tasks = processes(options.get("core", {}).get("parallelism"), release["parallelism"])
+        tasks = processes(value_of(release, options, "core", "parallelism"), release["parallelism"])
     parts = {part: component_memory(release, part, options) for part in components if part in known}
     return {"components": parts, "tasks": tasks, "task_memory": int(task_memory), "variable": variable}
 
@@ -212,8 +212,9 @@ class Plan:
 
     def _set(self, name, value, option, why):
         """An option, unless the operator sets it himself."""
-        section, key = option.split(".")
-        given = self.options.get(section, {}).get(key)
+        given = value_of(self.release, self.options, *option.split("."))
+        # As this release calls it.
+        option = ".".join(name_in(self.release, tuple(option.split("."))))
         self.size.pop(name, None)
         if given is None:
             self.size[name] = value

@@ -19,8 +19,13 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 
-SECRET = re.compile(r"((password|secret|secret_key|fernet_key|_urls?|result_backend)|^(uri|extra|value))$")
-NOT_SECRET = {"airflow_constraints_url", "airflow_execution_api_url", "airflow_objects_update_password"}
+SECRET = re.compile(r"((password|secret|secret_key|fernet_key|_urls?|kubeconfig|result_backend)|^(uri|extra|value))$")
+NOT_SECRET = {
+    "airflow_constraints_url",
+    "airflow_execution_api_url",
+    "airflow_kubernetes_execution_api_url",
+    "airflow_objects_update_password",
+}
 
 
 def load(path):

@@ -35,6 +35,7 @@ class Bench:
             "version": "3.3.2",
             "config": f"[core]\nparallelism = 3\nhere = {self.path}/x\n",
             "environment": {"A": "one", "B": 'q"u$o`te\\'},
+            "files": {},
             "secrets": {"database.sql_alchemy_conn": URL, "core.fernet_key": "the-key\r\nü"},
             "secret_environment": {},
             "fingerprints": {"database.sql_alchemy_conn": "aaaa", "core.fernet_key": "bbbb"},
@@ -109,6 +110,17 @@ def test_new_deployment(bench, call):
         result = call(check=check)
         assert result["changed"] is False and "diff" not in result
     assert {path: path.lstat().st_mtime_ns for path in bench.root.rglob("*")} == before
+
+
+def test_further_files_are_written_and_shown(bench, call):
+    call(files={"pod_template.yml": "kind: Pod\n"})
+    assert bench.seen()["pod_template.yml"] == ("0o644", 0, GROUP, b"kind: Pod\n")
+    (bench.root / "current").symlink_to(bench.path)
+    assert call(files={"pod_template.yml": "kind: Pod\n"})["changed"] is False
+    found = call(path=str(bench.path.with_name("other")), files={"pod_template.yml": "kind: Pad\n"})["diff"]
+    assert "# pod_template.yml\nkind: Pod\n" in found["before"] and "# pod_template.yml\nkind: Pad\n" in found["after"]
+    (bench.path / "pod_template.yml").write_text("kind: None\n")
+    assert call(files={"pod_template.yml": "kind: Pod\n"})["repaired"] == ["pod_template.yml"]
 
 
 def test_diff_against_the_deployment_in_use(bench, call):

@@ -55,6 +55,16 @@ GOOD = {
         "airflow_service_worker_concurrency": None,
     },
     "autoscale": None,
+    # Looked at where there is any of it.
+    "kubernetes": {
+        "kubeconfig": (
+            "{clusters: [{name: c, cluster: {server: 'https://k8s:6443'}}], users: [{name: u, user: {token: t0ken}}],"
+            " contexts: [{name: x, context: {cluster: c, user: u}}], current-context: x}"
+        ),
+        "image": "registry:5000/airflow:1",
+        "pod_template": "{apiVersion: v1, kind: Pod, spec: {containers: [{name: base}]}}",
+        "execution_api_url": "http://lb:8080/execution/",
+    },
     "timezone": "Asia/Jakarta",
     "options": {"core": {"parallelism": 128, "load_examples": False}},
     "extra_sections": [],
@@ -121,7 +131,7 @@ def test_only_what_may_run_once_is_counted():
     [("secrets", name) for name in GOOD["secrets"]]
     + [("passwords", name) for name in GOOD["passwords"]]
     + [("urls", name) for name in GOOD["urls"]]
-    + [("options", "core", "fernet_key"), ("options", "celery", "flower_basic_auth")],
+    + [("kubernetes", "kubeconfig"), ("options", "core", "fernet_key"), ("options", "celery", "flower_basic_auth")],
     ids=".".join,
 )
 @pytest.mark.parametrize("secret", ["hunter2hunter2hunter2@/#", "REPLACE_ME-hunter2", "CHANGE_ME@hunter2:x"])
@@ -129,6 +139,18 @@ def test_no_refusal_shows_a_secret(path, secret):
     value = "postgresql://airflow:%s@db1:x/airflow" % secret if path[0] == "urls" else secret
     found = str(problems(declared(at(value, *path)), release("3.3.2")))
     assert "hunter2" not in found
+
+
+def test_executors_without_workers_need_neither_workers_nor_a_broker():
+    alone = {
+        "executor": "KubernetesExecutor",
+        "workers": [],
+        "worker_names": [],
+        "addresses": {"airflow_broker_host": ""},
+    }
+    assert problems(declared(alone), release("3.3.2")) == []
+    beside = problems(declared(dict(alone, executor="CeleryExecutor,KubernetesExecutor")), release("3.3.2"))
+    assert {problem[0] for problem in beside} == {"groups.worker", "airflow_broker_host"}
 
 
 def test_an_extra_section_is_allowed_by_its_name():
