@@ -231,7 +231,7 @@ RELEASES = [
             "mysql": ["mysql"],
             "redis": ["redis"],
             "s3": ["amazon"],
-            "kubernetes": ["cncf.kubernetes"],
+            "kubernetes": ["cncf-kubernetes"],
         },
         "drivers": {"postgresql": "postgresql+psycopg2", "mysql": "mysql+mysqldb"},
         "async_drivers": {},

@@ -130,5 +130,6 @@ def test_the_digest_changes_with_them(name, value):
 
 
 def test_logs_of_pods_need_another_place():
-    assert kubernetes_advice({})[0].startswith("airflow_options.logging.remote_logging: ")
-    assert kubernetes_advice({"logging": {"remote_logging": True}}) == []
+    assert kubernetes_advice(FACTS, {})[0].startswith("airflow_options.logging.remote_logging: ")
+    assert kubernetes_advice(FACTS, {"logging": {"remote_logging": True}}) == []
+    assert kubernetes_advice(release("1.10.15"), {"core": {"remote_logging": "True"}}) == []
