@@ -92,12 +92,13 @@ def slots(release, executor, options, hostvars, workers):
 
 def advice(release, executor, options, hostvars, workers):
     """What works, and not as it looks."""
-    declared, running = options.get("core", {}).get("parallelism"), slots(release, executor, options, hostvars, workers)
+    declared = value_of(release, options, "core", "parallelism")
+    running = slots(release, executor, options, hostvars, workers)
     if declared is None or not running or processes(declared, 0) <= running:
         return []
     return [
-        "airflow_options.core.parallelism: each scheduler may queue %s tasks, and the %d workers run %d at once: more "
-        "of them only wait in the queue. playbooks/size.yml computes what fits" % (declared, len(workers), running)
+        "parallelism: each scheduler may queue %s tasks, and the %d workers run %d at once: more of them only wait in the "
+        "queue. playbooks/size.yml computes what fits" % (declared, len(workers), running)
     ]
 
 
@@ -206,7 +207,9 @@ class Plan:
             self.lines.append("default_pool: airflow_objects_pools has it")
         else:
             self.size["default_pool"] = total
-            why = "a slot for each task: parallelism bounds each scheduler, the pool all %d together" % schedulers
+            why = "a slot for each task"
+            if schedulers > 1:
+                why += ": parallelism bounds each scheduler, the pool all %d together" % schedulers
             self.lines.append("default_pool: %d = %s" % (total, why))
         self._api_workers(total)
 
