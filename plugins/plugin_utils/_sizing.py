@@ -97,8 +97,8 @@ def advice(release, executor, options, hostvars, workers):
     if declared is None or not running or processes(declared, 0) <= running:
         return []
     return [
-        "parallelism: each scheduler may queue %s tasks, and the %d workers run %d at once: more of them only wait in the "
-        "queue. playbooks/size.yml computes what fits" % (declared, len(workers), running)
+        "parallelism: each scheduler may queue %s tasks, and the %d workers run %d at once: more of them only wait in "
+        "the queue. playbooks/size.yml computes what fits" % (declared, len(workers), running)
     ]
 
 
