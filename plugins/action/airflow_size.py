@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 from ..plugin_utils._deployment import merge
 from ..plugin_utils._executors import executors
 from ..plugin_utils._servers import connections
-from ..plugin_utils._sizing import Plan
+from ..plugin_utils._sizing import Plan, wrong_numbers
 
 # What a host may have of its own, and connections depend on.
 PER_HOST = ("airflow_components", "airflow_service_worker_autoscale", "airflow_service_worker_concurrency")
@@ -112,6 +112,10 @@ class ActionModule(ActionBase):
         # Of plain texts, as YAML writes no others.
         cluster, hosts = json.loads(json.dumps([cluster, hosts]))
         cluster["hostvars"] = task_vars["hostvars"]
+        wrong = list(wrong_numbers(cluster, hosts))
+        if wrong:
+            result.update(failed=True, msg="; ".join(wrong))
+            return result
         plan = Plan(release, cluster, hosts)
         line, trouble = database(release, cluster, plan.size, arguments.get("limit"))
         lines, troubles = plan.lines + [line], plan.troubles + [trouble] * bool(trouble)

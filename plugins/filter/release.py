@@ -47,7 +47,8 @@ def status_table(hosts, database):
         info = host.get("airflow_service_info") or {}
         queues.update(info.get("queues") or {})
         if not info.get("units"):
-            rows.append([host["inventory_hostname"], "-", "-", "-", "-", "-", "it could not be asked"])
+            trouble = "-" if "units" in info else "it could not be asked"
+            rows.append([host["inventory_hostname"], "-", "-", "-", "-", "-", trouble])
         for name, unit in sorted((info.get("units") or {}).items()):
             state = "healthy" if unit["state"] == "active" and not unit["trouble"] else unit["state"]
             cells = [state, unit["version"], unit["deployment"], unit["restarts"], unit["trouble"]]

@@ -102,6 +102,20 @@ def advice(release, executor, options, hostvars, workers):
     ]
 
 
+def wrong_numbers(cluster, hosts):
+    """What cannot be computed with, by the variable that has it."""
+    for name, host in sorted(hosts.items()):
+        for variable, key, least in (
+            ("airflow_size_tasks_per_cpu", "tasks_per_cpu", 1),
+            ("airflow_size_reserve", "reserve", 0),
+            ("airflow_task_memory", "task_memory", 1),
+        ):
+            if host[key] < least:
+                yield "%s: %s: %d is not %d or more" % (name, variable, host[key], least)
+    if not 1 <= cluster["dag_share"] <= 100:
+        yield "airflow_size_dag_share: %d is not 1 to 100" % cluster["dag_share"]
+
+
 def worker_figure(release, host, options):
     """The tasks that fit on one host, and how that comes about. Nothing but the host's own figures goes into it."""
     parts = {name: component_memory(release, name, options) for name in host["components"]}

@@ -31,6 +31,8 @@ class Inventory:
             "ansible_python_interpreter": sys.executable,
             "airflow_database_host": "db1",
             "airflow_broker_host": "broker1",
+            "airflow_database_password": "password-of-the-database",
+            "airflow_fernet_key": "key-of-the-connections",
             "airflow_root": str(folder / "nothing"),
             "airflow_task_memory": 10,
         }
@@ -56,6 +58,7 @@ class Inventory:
             stderr=subprocess.STDOUT,
         )
         assert done.returncode == rc, done.stdout
+        assert "password-of-the" not in done.stdout and "key-of-the" not in done.stdout
         return done.stdout
 
     def size(self):
@@ -72,7 +75,7 @@ def inventory(tmp_path):
 
 
 def test_shows_by_default_and_writes_when_asked_once(inventory):
-    shown = inventory.run(write=False)
+    shown = inventory.run("-vvv", write=False)
     assert not inventory.file.exists() and changed(shown) == 0
     assert "parallelism: %d = %d + %d" % (8 * CPUS, 4 * CPUS, 4 * CPUS) in shown
     promised = inventory.run("--check", "--diff")
@@ -113,6 +116,14 @@ def test_hides_no_file_of_variables(inventory):
     (inventory.file.parent.parent / "all.yml").write_text("airflow_timezone: UTC\n")
     assert "it would hide" in inventory.run(rc=2)
     assert not inventory.file.parent.exists()
+
+
+def test_refuses_numbers_that_are_none(inventory):
+    inventory.hosts["children"]["worker"]["hosts"]["w1"] = {"airflow_size_tasks_per_cpu": 0}
+    inventory.hosts["vars"]["airflow_size_dag_share"] = 101
+    said = inventory.run("-vvv", rc=2)
+    assert "w1: airflow_size_tasks_per_cpu: 0 is not 1 or more; airflow_size_dag_share: 101 is not 1 to 100" in said
+    assert not inventory.file.exists()
 
 
 def test_writes_nothing_that_cannot_work(inventory):
