@@ -26,6 +26,10 @@ class ActionModule(ActionBase):
         del tmp
         declared = self._task.args["declared"]
         result.update(version=declared["version"], deployment=None, single=[], changed=False)
+        # All else is made of what AWS would have answered.
+        if declared.get("unanswered"):
+            result["problems"] = ["%s: %s" % tuple(problem) for problem in declared["unanswered"]]
+            return result
         try:
             facts = release(declared["version"])
         except UnknownRelease as error:

@@ -19,6 +19,7 @@ from zoneinfo import available_timezones
 
 from ._executors import executor_problems
 from ._kubernetes import kubernetes_problems
+from ._gate_aws import aws_problems
 from ._options import from_flat, instead, known_options, name_in, value_of
 
 # Seen in documentation and examples, so known to everybody.
@@ -99,7 +100,7 @@ def problems(declared, release):
         kubernetes_problems,
     ):
         found += check(declared, release)
-    return found + _options(declared, release) + _remote_logs(declared, release) + _flat(declared)
+    return found + _options(declared, release) + _remote_logs(declared, release) + _flat(declared) + aws_problems(declared, release)
 
 
 def _topology(declared, _release):
