@@ -48,6 +48,7 @@ PARAMETERS = (
 _WORKING = {"available", "backing-up", "storage-optimization", "snapshotting"}
 # What does not become available by itself.
 _ENDED = re.compile(r"delet|fail|stop|incompatible|inaccessible|error|full|restore-")
+_DENIED = re.compile(r"denied|not authorized|unauthorized|token|signature", re.IGNORECASE)
 
 
 class Unfit(Exception):
@@ -83,14 +84,15 @@ class Describer(AWSLookupBase):
         try:
             if trouble:
                 raise Unfit(trouble)
+            if not self.region:
+                raise Unfit("it is not known where to look: name the region in airflow_aws_region")
             return dict(self._available(self.client(self.service), name), problem="")
         except Unfit as unfit:
             problem = str(unfit)
-        except AnsibleLookupError as error:
-            problem = "%s: name it in airflow_aws_region, or in AWS_REGION" % error
         except botocore.exceptions.ClientError as error:
-            problem = "%s: allow it to the user that ansible-playbook has at AWS" % error
-        except botocore.exceptions.BotoCoreError as error:
+            fix = "allow it to who runs ansible-playbook" if _DENIED.search(str(error)) else "see what it means by that"
+            problem = "%s: %s" % (error, fix)
+        except (AnsibleLookupError, botocore.exceptions.BotoCoreError) as error:
             problem = "AWS cannot be asked (%s): give ansible-playbook credentials, and a way to AWS" % error
         return {"identifier": name, "problem": problem}
 
@@ -105,7 +107,8 @@ class Describer(AWSLookupBase):
             if time.monotonic() >= deadline:
                 waited = self.get_option("timeout")
                 raise Unfit(
-                    "%s is still in the state %s after %d s: look what it waits for" % (name, found["status"], waited)
+                    "%s is still in the state %s after %d s: see what it waits for, or raise airflow_aws_timeout"
+                    % (name, found["status"], waited)
                 )
             time.sleep(min(POLL_SECONDS, max(0.1, deadline - time.monotonic())))
 
@@ -118,7 +121,7 @@ def missing(error):
 def unknown(client, what, name, others):
     """There is no such thing: tells which there are."""
     known = ", ".join(sorted(others)[:10]) or "none"
-    return Unfit("%s has no %s %s: there are: %s" % (client.meta.region_name, what, name, known))
+    return Unfit("%s has no %s %s: it has: %s" % (client.meta.region_name, what, name, known))
 
 
 # --- RDS

@@ -72,6 +72,19 @@ GOOD = {
     "home": "/var/lib/airflow",
     "active_scheduler": "m1",
     "environment": {"TMPDIR": "/var/tmp"},
+    "aws": {
+        "rds": {
+            "identifier": "main",
+            "cluster": False,
+            "product": "postgresql",
+            "version": "15.4",
+            "parameter_groups": ["ours"],
+            "parameters": {"max_connections": "LEAST({DBInstanceClassMemory/9531392},5000)"},
+        },
+        "elasticache": {"identifier": "queue", "tls": False, "password": False},
+        "connections": {"webserver": 34, "worker": 17},
+        "allow_unsupported": False,
+    },
 }
 
 
@@ -158,3 +171,32 @@ def test_an_extra_section_is_allowed_by_its_name():
     assert problems(found, release("3.3.2"))
     found["extra_sections"] = ["my_plugin"]
     assert problems(found, release("3.3.2")) == []
+
+
+def test_a_cluster_that_aws_has_no_part_in():
+    assert problems({**GOOD, "aws": {"rds": {}, "elasticache": {}}}, release("3.3.2")) == []
+    assert problems({name: value for name, value in GOOD.items() if name != "aws"}, release("3.3.2")) == []
+
+
+@pytest.mark.parametrize(
+    ("product", "version", "off"),
+    [
+        ("mysql", "5.7.44", True),
+        ("mysql", "8.0.36", False),
+        ("mariadb", "10.6.14", True),
+        ("mariadb", "10.11.6", False),
+    ],
+)
+def test_explicit_timestamps_where_no_parameter_says_so(product, version, off):
+    rds = {"product": product, "version": version, "parameters": {}}
+    found = problems(declared({"aws": {"rds": rds, "allow_unsupported": True}}), release("3.3.2"))
+    assert [what.split()[0] for _name, what, _fix in found] == ["explicit_defaults_for_timestamp"] * off
+
+
+def test_encrypted_servers_of_aws_are_accepted():
+    url = GOOD["urls"]["airflow_database_url"] + "?sslmode=verify-full&sslrootcert=/ca.pem"
+    changes = {
+        "urls": {"airflow_database_url": url, "airflow_broker_url": "rediss://:br0ker@broker1:6379/0"},
+        "aws": {"rds": {"parameters": {"rds.force_ssl": "1"}}, "elasticache": {"tls": True, "password": True}},
+    }
+    assert problems(declared(changes), release("3.3.2")) == []
