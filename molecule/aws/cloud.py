@@ -18,8 +18,8 @@ def client(service):
     return boto3.client(service, region_name=REGION)
 
 
-def database():
-    """An instance whose parameter group takes encrypted connections only, and one that is too small."""
+def databases():
+    """PostgreSQL that takes encrypted connections only, another that is too small, and MariaDB for Airflow 1.10."""
     rds = client("rds")
     admin = secrets.token_urlsafe(24)
     for name, most in (("airflow", "120"), ("small", "20")):
@@ -45,9 +45,19 @@ def database():
             DBParameterGroupName=name,
             Port=5432,
         )
+    rds.create_db_instance(
+        DBInstanceIdentifier="legacy",
+        Engine="mariadb",
+        EngineVersion="10.11.6",
+        DBInstanceClass="db.t3.medium",
+        AllocatedStorage=20,
+        MasterUsername="admin",
+        MasterUserPassword=admin,
+        Port=3306,
+    )
     keep("airflow/database-admin", json.dumps({"username": "postgres_admin", "password": admin}))
     keep("airflow/database", secrets.token_urlsafe(24))
-    return rds.describe_db_instances(DBInstanceIdentifier="airflow")["DBInstances"][0]["Endpoint"]["Address"]
+    return [one["Endpoint"]["Address"] for one in rds.describe_db_instances()["DBInstances"]]
 
 
 def broker():
@@ -64,7 +74,7 @@ def broker():
         Port=6379,
     )
     keep("airflow/broker", token)
-    return made["ReplicationGroup"]["NodeGroups"][0]["PrimaryEndpoint"]["Address"]
+    return [made["ReplicationGroup"]["NodeGroups"][0]["PrimaryEndpoint"]["Address"]]
 
 
 def keep(name, value):
@@ -73,7 +83,7 @@ def keep(name, value):
 
 def main():
     client("s3").create_bucket(Bucket="airflow", CreateBucketConfiguration={"LocationConstraint": REGION})
-    print(json.dumps({"database": database(), "broker": broker()}))
+    print(json.dumps(databases() + broker()))
 
 
 if __name__ == "__main__":

@@ -195,6 +195,10 @@ RELEASES = [
             "mysql": "?ssl_ca=%s",
             "redis": "?ssl_cert_reqs=required&ssl_ca_certs=%s",
         },
+        # Its tables' keys are too long, and cannot be migrated later, where a character may have four bytes.
+        "mysql_character_set": "utf8",
+        # What a connection to S3 calls the address of the storage.
+        "s3_address": "host",
         "components": _COMPONENTS_1_10,
         "task_memory": 100,
         "parallelism": 32,
@@ -240,6 +244,9 @@ RELEASES = [
             "mysql": "?ssl_mode=VERIFY_IDENTITY&ssl_ca=%s",
             "redis": "?ssl_cert_reqs=required&ssl_ca_certs=%s",
         },
+        "mysql_character_set": "utf8mb4",
+        # What a connection to S3 calls the address of the storage.
+        "s3_address": "endpoint_url",
         "components": _COMPONENTS_2,
         "task_memory": 160,
         "parallelism": 32,
@@ -287,6 +294,9 @@ RELEASES = [
             "mysql": "?ssl_mode=VERIFY_IDENTITY&ssl_ca=%s",
             "redis": "?ssl_cert_reqs=required&ssl_ca_certs=%s",
         },
+        "mysql_character_set": "utf8mb4",
+        # What a connection to S3 calls the address of the storage.
+        "s3_address": "endpoint_url",
         "components": _COMPONENTS_3,
         "task_memory": 64,
         # Airflow's own.

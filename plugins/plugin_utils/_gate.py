@@ -100,7 +100,13 @@ def problems(declared, release):
         kubernetes_problems,
     ):
         found += check(declared, release)
-    return found + _options(declared, release) + _remote_logs(declared, release) + _flat(declared) + aws_problems(declared, release)
+    return (
+        found
+        + _options(declared, release)
+        + _remote_logs(declared, release)
+        + _flat(declared)
+        + aws_problems(declared, release)
+    )
 
 
 def _topology(declared, _release):
