@@ -2,7 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where the runs are killed: everywhere with BENCH_INTERRUPTIONS=all, else at a few places that the seed chooses."""
+"""Where the runs are killed: everywhere with BENCH_INTERRUPTIONS=all, else at a few places that the seed chooses.
+
+Between two tasks a kill leaves what the tasks before it have made. Where a task changed nothing on any host and nothing
+beside the inventory, the places before and after it leave the very same, and one stands for both: the later. So a run
+is killed at the start of each task that changes something, at the start of its last task, and in the middle of each
+that changes something and takes long.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +23,7 @@ import pytest
 SEED = os.environ.get("BENCH_SEED") or datetime.date.today().isoformat()
 ALL = os.environ.get("BENCH_INTERRUPTIONS") == "all"
 REMEMBERED = os.environ.get("BENCH_REMEMBERED")
-# A task that takes longer than these seconds is killed in its middle as well.
+# A task that changes something and takes longer than these seconds is killed in its middle as well.
 LONG = 1
 
 
@@ -42,12 +48,14 @@ class Kill:
 def kills(run):
     """All of one run, as it was recorded when nobody disturbed it."""
     record = pathlib.Path(os.environ["BENCH_RECORD_DIRECTORY"], f"{run}-1.json")
+    started = json.loads(record.read_text())["started"]
     found = []
-    for number, (task, seconds) in enumerate(json.loads(record.read_text())["started"]):
-        found.append(Kill(run, number, task, 0))
-        if seconds > LONG:
+    for number, task in enumerate(started):
+        if task["changed"] or number == len(started) - 1:
+            found.append(Kill(run, number, task["task"], 0))
+        if task["changed"] and task["seconds"] > LONG:
             part = random.Random(f"{SEED} {run} {number}").uniform(0.1, 0.6)
-            found.append(Kill(run, number, task, round(part * seconds, 1)))
+            found.append(Kill(run, number, task["task"], round(part * task["seconds"], 1)))
     return found
 
 

@@ -10,8 +10,12 @@ type: aggregate
 short_description: Records which tasks changed what, and kills the run at one of them
 description:
   - For each run of a playbook, writes V(<playbook>-<n>.json) below E(BENCH_RECORD_DIRECTORY), or
-    V(<playbook>-check-<n>.json) for a run in check mode. It holds the tasks that were started and
-    the seconds each took, the changed tasks, and the summary of each host.
+    V(<playbook>-check-<n>.json) for a run in check mode. It holds the tasks that were started, with
+    the seconds each took and whether it may have left anything different; the changed tasks; and the summary of each
+    host.
+  - A task may have left something different when it was changed or failed on any host, when files beside the inventory
+    are not those that were there before it, and when its own word is not to be relied on, as it decides by
+    C(changed_when), lets systemd read its files again, or renews apt's lists.
   - Beside it, C(.results) holds all that tasks returned, as the highest verbosity shows it, and C(.arguments) the
     arguments of all processes that were seen meanwhile on this machine. Processes in its containers are among them.
   - The run of molecule's C(create.yml) starts the numbers anew.
@@ -61,6 +65,25 @@ def descendants(ancestor):
     return found[1:]
 
 
+def may_have_changed(result):
+    """Whether a task may have left something different on a host. Each of the latter does that without a word."""
+    answer, task = result.result, result.task
+    return bool(
+        answer.get("changed") or answer.get("cache_updated") or task.changed_when or task.args.get("daemon_reload")
+    )
+
+
+def beside(inventories):
+    """What tells whether files in the inventories' directories have changed: lookups write secrets there."""
+    places = [pathlib.Path(path) for path in inventories]
+    return {
+        (str(path), status.st_mtime_ns, status.st_size)
+        for place in places
+        for path in (place if place.is_dir() else place.parent).rglob("*")
+        if (status := path.lstat())
+    }
+
+
 class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -72,6 +95,7 @@ class CallbackModule(CallbackBase):
         self.directory = pathlib.Path(os.environ.get("BENCH_RECORD_DIRECTORY", "."))
         self.playbook = "adhoc"
         self.started = []
+        self.beside = set()
         self.changed = []
         self.results = []
         self.sampler = None
@@ -84,9 +108,19 @@ class CallbackModule(CallbackBase):
         script = pathlib.Path(__file__).parents[1] / "arguments.py"
         # A process of its own, which ends with this one: Ansible forks, and does not go well with threads.
         self.sampler = subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.beside = beside(context.CLIARGS.get("inventory") or [])
+
+    def _end_task(self):
+        """Completes what is told of the task that ends now."""
+        now = beside(context.CLIARGS.get("inventory") or [])
+        if self.started:
+            self.started[-1]["seconds"] = round(time.monotonic() - self.started[-1].pop("began"), 1)
+            self.started[-1]["changed"] |= now != self.beside
+        self.beside = now
 
     def v2_playbook_on_task_start(self, task, is_conditional):
-        self.started.append([task.get_name(), time.monotonic()])
+        self._end_task()
+        self.started.append({"task": task.get_name(), "began": time.monotonic(), "changed": False})
         if os.environ.get("BENCH_KILL_AT") == str(len(self.started) - 1):
             kill_after(float(os.environ.get("BENCH_KILL_AFTER", "0")))
 
@@ -94,14 +128,20 @@ class CallbackModule(CallbackBase):
         self.results.append(result.result)
         if result.result.get("changed"):
             self.changed.append([result.host.get_name(), result.task.get_name()])
+        self.started[-1]["changed"] |= may_have_changed(result)
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        self.started[-1]["changed"] = True
+
+    v2_runner_on_unreachable = v2_runner_on_failed
 
     def v2_playbook_on_stats(self, stats):
         name = self.playbook + ("-check" if context.CLIARGS.get("check") else "")
         self.directory.mkdir(parents=True, exist_ok=True)
         number = len(list(self.directory.glob(name + "-[0-9]*.json"))) + 1
-        ends = [moment for _task, moment in self.started[1:]] + [time.monotonic()]
+        self._end_task()
         record = {
-            "started": [[task, round(end - begin, 1)] for (task, begin), end in zip(self.started, ends)],
+            "started": self.started,
             "changed": sorted(self.changed),
             "hosts": {host: stats.summarize(host) for host in sorted(stats.processed)},
         }
