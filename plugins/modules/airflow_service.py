@@ -53,6 +53,10 @@ options:
             that is there comes from that, and is taken off.
         type: bool
         default: false
+      late:
+        description: Whether the unit is started only when the others that were started are healthy.
+        type: bool
+        default: false
       health:
         description: How to prove that the component lives. Without it, a unit that is active counts as healthy.
         type: dict
@@ -217,9 +221,10 @@ class Unhealthy(Exception):
 class Unit:
     """One unit file as declared."""
 
-    def __init__(self, name, content="", health=None, single=False):
+    def __init__(self, name, content="", health=None, single=False, late=False):
         self.name = name
         self.single = single
+        self.late = late
         self.declared = content
         self.digest = hashlib.sha256(content.encode()).hexdigest()[:12]
         self.content = content.replace("@digest@", self.digest)
@@ -287,13 +292,8 @@ class Host:
             return
         if enable:
             systemctl("enable", "--quiet", *[unit.name + ".service" for unit in enable])
-        for unit in start:
-            # A unit that systemd gave up on needs this before it may start again.
-            if states[unit.name]["active"] == "failed":
-                systemctl("reset-failed", unit.name + ".service")
-            systemctl("start", "--no-block", unit.name + ".service")
-        for unit in start:
-            self._wait(unit, 0, self.p["timeout"])
+        self._start([unit for unit in start if not unit.late], states)
+        self._start([unit for unit in start if unit.late], states)
         # All at once: the other hosts carry on meanwhile, and a host is away for the time of its slowest unit only.
         for unit in restart:
             systemctl("restart", "--no-block", unit.name + ".service")
@@ -408,6 +408,16 @@ class Host:
                     unit.write()
                 systemctl("daemon-reload")
 
+    def _start(self, units, states):
+        """Starts units, all at once, and waits for them."""
+        for unit in units:
+            # A unit that systemd gave up on needs this before it may start again.
+            if states[unit.name]["active"] == "failed":
+                systemctl("reset-failed", unit.name + ".service")
+            systemctl("start", "--no-block", unit.name + ".service")
+        for unit in units:
+            self._wait(unit, 0, self.p["timeout"])
+
     def _wait(self, unit, old_pid, timeout):
         """Waits until the unit runs what is declared, in a new process, and is healthy."""
         began = time.monotonic()
@@ -449,6 +459,7 @@ def main():
                     name=dict(type="str", required=True),
                     content=dict(type="str", required=True),
                     single=dict(type="bool", default=False),
+                    late=dict(type="bool", default=False),
                     health=HEALTH,
                 ),
             ),

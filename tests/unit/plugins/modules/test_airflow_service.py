@@ -129,6 +129,16 @@ def test_first_run_check_and_second_run(host, call):
     assert host.log() == []
 
 
+def test_late_units_start_when_the_others_are_healthy(host, call, monkeypatch):
+    seen = []
+    monkeypatch.setattr(airflow_service, "trouble", lambda *arguments: seen.extend(host.log()))
+    port = dict(kind="port", port=1)
+    result = call(declared("a", late=True, health=port), declared("b", health=port), declared("c", health=port))
+    assert lists(result)["started"] == ["a", "b", "c"]
+    assert seen == ["daemon-reload", "enable a b c", "start b", "start c", "start a"]
+    assert host.log() == []
+
+
 def test_changed_unit_is_restarted_when_asked_to(host, call):
     call("a", "b")
     host.log()
