@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from ._executors import executor_problems
-from ._kubernetes import kubernetes_problems
 from ._gate_aws import aws_problems
+from ._kubernetes import kubernetes_problems
 from ._options import from_flat, instead, known_options, name_in, value_of
 
 # Seen in documentation and examples, so known to everybody.
