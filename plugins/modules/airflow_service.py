@@ -309,6 +309,9 @@ class Host:
         return show([unit.name for unit in self.units] + self.p["absent"] + self.p["masked"])
 
     def _refuse(self, states):
+        both = {unit.name for unit in self.units}.intersection(self.p["absent"] + self.p["masked"])
+        if both:
+            raise Unhealthy("%s is to run on this host and not to be on it" % ", ".join(sorted(both)))
         for unit in self.units:
             if "Environment=AIRFLOW_UNIT_DIGEST=@digest@\n" not in unit.declared:
                 raise Unhealthy("the content of %s has no line Environment=AIRFLOW_UNIT_DIGEST=@digest@" % unit.name)
