@@ -25,6 +25,7 @@ NOT_SECRET = {
     "airflow_execution_api_url",
     "airflow_kubernetes_execution_api_url",
     "airflow_objects_update_password",
+    "airflow_s3_endpoint_url",
 }
 
 

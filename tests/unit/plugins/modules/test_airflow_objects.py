@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils import basic
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.dataops.airflow.plugins.module_utils import _objects_helper
 from ansible_collections.dataops.airflow.plugins.modules import airflow_connections, airflow_pools, airflow_variables
@@ -144,13 +145,16 @@ CREATE TABLE slot_pool (id INTEGER PRIMARY KEY, pool TEXT UNIQUE, slots INTEGER,
         ("pools", {"name": "a", "slots": 1, "description": "d"}, {"include_deferred": True}),
     ],
 )
-def test_a_release_whose_tables_lack_a_column(release, call, option, item, lacking):
+def test_a_release_whose_tables_lack_a_column(release, call, option, item, lacking, monkeypatch):
     """As those of Airflow 1.10."""
     release.database.executescript(OLD_TABLES)
+    # Where the controller's code is loaded too, a warning goes to its display instead of the result.
+    warnings = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text, **_more: warnings.append(text))
     result = call(option, dict(item, **lacking))
     assert actions(result, option) == {"a": ("created", [])}
     warning = f"{option}: this release has no {next(iter(lacking))}: that of a is left out"
-    assert warning in json.dumps(result["warnings"])
+    assert warnings == [warning]
     assert call(option, dict(item, **lacking))["changed"] is False
     assert call(option, {NAMES[option]: "a", "state": "absent"})["changed"] is True
 
