@@ -63,12 +63,23 @@ ca_bundle() {
     done
 }
 
-# python_tree VERSION : the directory of an interpreter that no supported distribution has any more, for hosts to mount.
+# python_tree VERSION : the directory of an interpreter that no supported distribution has any more, for hosts to mount: that of
+# pyenv, else one of uv's. Nothing where there is none.
 python_tree() {
     local found
-    found=$(command -v pyenv >/dev/null && pyenv prefix "$(pyenv latest "$1" 2>/dev/null || echo "$1")" 2>/dev/null) ||
-        found=$("$venv/bin/uv" python find --no-project --managed-python "$1" 2>/dev/null) && found=${found%/bin/*}
-    printf '%s\n' "${found:-/nowhere/python$1}"
+    if found=$(pyenv prefix "$(pyenv latest "$1" 2>/dev/null || echo "$1")" 2>/dev/null); then
+        printf '%s\n' "$found"
+    elif found=$("$venv/bin/uv" python find --no-project --managed-python "$1" 2>/dev/null); then
+        printf '%s\n' "${found%/bin/*}"
+    fi
+}
+
+# Airflow 1.10 needs such an interpreter.
+old_python() {
+    [ -z "$BENCH_PYTHON_3_8" ] || return 0
+    say "Installing Python 3.8"
+    "$venv/bin/uv" python install 3.8 || fail "there is no Python 3.8, which Airflow 1.10 needs." "Install it with pyenv or uv."
+    BENCH_PYTHON_3_8=$(python_tree 3.8)
 }
 
 # The tools of .venv, and the settings that let them find this collection in the work tree.
