@@ -233,6 +233,7 @@ class Rest(Api):
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
         self._token = None
+        self._has_variable = False
 
     def headers(self):
         return {} if self._token is None else {"Authorization": "Bearer " + self._token}
