@@ -38,10 +38,9 @@ def text_of(size):
 def current(path):
     """What is in the file, empty when there is none. What somebody else wrote stays as it is."""
     folder, name = os.path.split(path)
-    group = os.path.splitext(folder)[0]
     # Ansible reads the directory of a group, or else its file.
-    for shadow in (group + ending for ending in ("", ".yml", ".yaml", ".json")):
-        if shadow != folder and os.path.isfile(shadow):
+    for shadow in (folder + ending for ending in (".yml", ".yaml", ".json")):
+        if os.path.isfile(shadow):
             raise Refused("it would hide %s from Ansible: move that into a directory %s" % (shadow, folder))
     if not name.endswith((".yml", ".yaml")):
         raise Refused("Ansible reads files of variables that end in .yml")

@@ -158,6 +158,7 @@ class Plan:
         workers = self._workers()
         away = sorted({*cluster["masters"], *cluster["workers"]} - set(hosts))
         if "KubernetesExecutor" in executors(cluster["executor"]):
+            self.size = {}
             self.lines.append("what all hosts share: yours to set, as Kubernetes decides how many tasks it runs")
         elif away:
             self.lines.append("what all hosts share: as it is, because some were not looked at: %s" % ", ".join(away))

@@ -196,7 +196,7 @@ def test_what_kubernetes_runs_is_not_computed(executor):
     hosts = {"m1": host(components=MASTER), "w1": host()}
     if executor == "KubernetesExecutor":
         del hosts["w1"]
-    found = plan(hosts, executor=executor)
+    found = plan(hosts, executor=executor, size={"parallelism": 16, "default_pool": 16})
     assert set(found.size) <= {"workers"}
 
 
