@@ -1,0 +1,116 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What playbooks/size.yml wrote reaches the deployment and each worker's unit, unless the operator says otherwise."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+SIZE = {
+    "parallelism": 24,
+    "max_active_tasks_per_dag": 12,
+    "default_pool": 24,
+    "api_workers": 2,
+    "workers": {name: {"concurrency": 8} for name in ("plain", "own", "cluster", "older")},
+}
+SIZE["workers"]["scaled"] = SIZE["workers"]["fixed"] = {"autoscale": "9,3"}
+HOSTS = {
+    "plain": {},
+    "scaled": {},
+    "own": {"airflow_service_worker_concurrency": 3},
+    "fixed": {"airflow_service_worker_concurrency": 3},
+    "cluster": {"airflow_options": {"celery": {"worker_concurrency": 5}, "core": {"parallelism": 99}}},
+    "newcomer": {},
+    "older": {"airflow_version": "1.10.15"},
+}
+
+
+def evaluate(folder, hosts):
+    """What the roles make of the variables, by host."""
+    shared = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "airflow_lock_file": "",
+        "airflow_database_host": "db1",
+        "airflow_broker_host": "b1",
+        "airflow_size": SIZE,
+    }
+    (folder / "hosts.json").write_text(json.dumps({"all": {"vars": shared, "children": {"worker": {"hosts": hosts}}}}))
+    shown = {
+        "config": "{{ airflow_deployment.config }}",
+        "digest": "{{ airflow_deployment.digest }}",
+        "environment": "{{ __airflow_service_worker_environment }}",
+        "pools": "{{ __airflow_objects_pools }}",
+    }
+    task = {
+        "ansible.builtin.copy": {
+            "content": "{{ shown | to_json }}",
+            "dest": str(folder) + "/{{ inventory_hostname }}.json",
+            "mode": "0600",
+        },
+        "vars": {"shown": shown},
+        "tags": ["shown"],
+    }
+    # Their variables, and none of their tasks.
+    roles = [{"role": f"dataops.airflow.airflow_{name}", "tags": ["roles"]} for name in ("service", "objects")]
+    play = {"hosts": "all", "gather_facts": False, "roles": roles, "tasks": [task]}
+    (folder / "play.json").write_text(json.dumps([play]))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    environment.update(ANSIBLE_COLLECTIONS_PATH=str(ROOT / "collections"), ANSIBLE_NOCOLOR="1")
+    done = subprocess.run(
+        [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), "play.json", "-i", "hosts.json"]
+        + ["--tags", "shown"],
+        cwd=folder,
+        env=environment,
+        check=False,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert done.returncode == 0, done.stdout
+    return {name: json.loads((folder / f"{name}.json").read_text()) for name in hosts}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return evaluate(tmp_path_factory.mktemp("size"), HOSTS)
+
+
+@pytest.mark.parametrize(
+    "name, wanted",
+    [
+        ("plain", {"AIRFLOW__CELERY__WORKER_CONCURRENCY": 8}),
+        ("scaled", {"AIRFLOW__CELERY__WORKER_AUTOSCALE": "9,3"}),
+        ("own", {"AIRFLOW__CELERY__WORKER_CONCURRENCY": 3}),
+        # Celery would heed the range alone.
+        ("fixed", {"AIRFLOW__CELERY__WORKER_CONCURRENCY": 3}),
+        # The unit's environment would win over the operator's option.
+        ("cluster", {}),
+        ("newcomer", {}),
+        ("older", {"AIRFLOW__CELERY__WORKER_CONCURRENCY": 8}),
+    ],
+)
+def test_a_worker_runs_as_many_tasks(found, name, wanted):
+    assert found[name]["environment"] == wanted
+
+
+def test_what_all_hosts_share(found):
+    lines = found["plain"]["config"].splitlines()
+    assert {"parallelism = 24", "max_active_tasks_per_dag = 12", "workers = 2"} <= set(lines)
+    assert found["plain"]["pools"] == [{"name": "default_pool", "slots": 24}]
+    assert "parallelism = 99" in found["cluster"]["config"].splitlines()
+    assert "dag_concurrency = 12" in found["older"]["config"].splitlines()
+
+
+def test_workers_share_a_deployment_whatever_their_size(found):
+    assert len({found[name]["digest"] for name in ("plain", "scaled", "own", "fixed", "newcomer")}) == 1
