@@ -39,16 +39,28 @@ def trouble(health, state, runner, patience=0, timeout=10):
 
     `state` is what _units.show says of its unit: a heartbeat or an answer counts only from the process that runs now.
     """
-    kind = health["kind"]
-    if kind == "port":
-        return _port(health["port"], timeout)
-    if kind == "api":
-        return _api(health["port"], health["path"], timeout)
-    request = dict(health, config=runner.config, pid=state["pid"], started=state["started"], patience=patience)
-    try:
-        return runner.python(SOURCE, request, timeout=patience + timeout + 20)["trouble"]
-    except RunnerError as error:
-        return str(error)
+    return troubles({"it": (health, state)}, runner, patience, timeout)["it"]
+
+
+def troubles(asked, runner, patience=0, timeout=10):
+    """As trouble(), of several components: `asked` holds health and state by name."""
+    found, programs = {}, {}
+    for name, (health, state) in asked.items():
+        if health["kind"] == "port":
+            found[name] = _port(health["port"], timeout)
+        elif health["kind"] == "api":
+            found[name] = _api(health["port"], health["path"], timeout)
+        else:
+            programs[name] = dict(health, pid=state["pid"], started=state["started"])
+    if programs:
+        # To start the program costs more than all it does: one asks about all of them.
+        request = dict(kind="components", components=programs, config=runner.config, patience=patience)
+        try:
+            answer = runner.python(SOURCE, request, timeout=patience + timeout + 20)["trouble"]
+        except RunnerError as error:
+            answer = str(error)
+        found.update(answer if isinstance(answer, dict) else dict.fromkeys(programs, answer))
+    return found
 
 
 def queue_depths(queues, runner, timeout=10):

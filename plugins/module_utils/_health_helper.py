@@ -50,7 +50,7 @@ def hostname(config):
     return name
 
 
-def job(config):
+def job(config, asked):
     import sqlalchemy
     engine = sqlalchemy.create_engine(connection_of(config))
     query = sqlalchemy.text(
@@ -61,11 +61,11 @@ def job(config):
         if engine.dialect.name == "mysql":
             # Otherwise it tells the time of wherever the server is.
             connection.execute(sqlalchemy.text("SET time_zone = '+00:00'"))
-        rows = connection.execute(query, {"type": REQUEST["job_type"], "host": hostname(config)}).fetchall()
+        rows = connection.execute(query, {"type": asked["job_type"], "host": hostname(config)}).fetchall()
     for (heartbeat,) in rows:
         # The kernel tells when a process started in terms of today's clock. A row's start_date is in terms of the clock
         # of then, which may have been set since; a heartbeat is never older than a few seconds.
-        if heartbeat is not None and epoch(heartbeat) > REQUEST["started"]:
+        if heartbeat is not None and epoch(heartbeat) > asked["started"]:
             age = time.time() - epoch(heartbeat)
             return "" if abs(age) < 30 else "its last heartbeat is %d seconds old" % age
     return "it has sent no heartbeat since it started"
@@ -77,17 +77,22 @@ def epoch(moment):
     return moment.timestamp()
 
 
-def worker(config):
+def worker(config, asked):
     from celery import Celery
     app = Celery(broker=read(config, "celery", "broker_url"))
     app.conf.broker_connection_retry = False
-    name = "celery@" + REQUEST["worker"]
+    name = "celery@" + asked["worker"]
     answer = app.control.inspect(destination=[name], timeout=2).stats() or {}
     if name not in answer:
         return "%s does not answer through the broker" % name
-    if answer[name].get("pid") != REQUEST["pid"]:
+    if answer[name].get("pid") != asked["pid"]:
         return "another process answers as %s" % name
     return ""
+
+
+def components(config):
+    kinds = {"job": job, "worker": worker}
+    return {name: guarded(kinds[asked["kind"]], config, asked) for name, asked in REQUEST["components"].items()}
 
 
 def queues(config):
@@ -138,21 +143,29 @@ def broker(config):
     return answer
 
 
-def ask():
+def guarded(ask, *arguments):
     try:
-        config = configparser.ConfigParser(interpolation=None, strict=False)
-        config.read(REQUEST["config"])
-        return {"job": job, "worker": worker, "queues": queues, "broker": broker}[REQUEST["kind"]](config)
+        return ask(*arguments)
     except Exception as error:
         # The text of a driver's error may hold the address it was given, password included.
         return "cannot ask about it: %s" % type(error).__name__
 
 
-trouble = ask()
+def ask():
+    config = configparser.ConfigParser(interpolation=None, strict=False)
+    config.read(REQUEST["config"])
+    return {"components": components, "queues": queues, "broker": broker}[REQUEST["kind"]](config)
+
+
+def healthy(trouble):
+    return isinstance(trouble, dict) and not any(trouble.values())
+
+
+trouble = guarded(ask)
 # Waiting here is cheap; to start this program again costs more than all it does.
 deadline = time.monotonic() + REQUEST.get("patience", 0)
-while REQUEST["kind"] in ("job", "worker") and trouble and time.monotonic() < deadline:
+while REQUEST["kind"] == "components" and not healthy(trouble) and time.monotonic() < deadline:
     time.sleep(1)
-    trouble = ask()
+    trouble = guarded(ask)
 print(json.dumps({"trouble": trouble}))
 """

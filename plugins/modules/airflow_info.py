@@ -136,7 +136,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._health import HEALTH, queue_depths, trouble
+from ..module_utils._health import HEALTH, queue_depths, troubles
 from ..module_utils._runner import RUNNER_ARGUMENTS, Runner
 from ..module_utils._units import SystemdError, show
 
@@ -150,22 +150,30 @@ def version_of(root, deployment):
         return None
 
 
-def look(unit, state, runner, root):
-    """What is known of one unit."""
-    if not state["exists"]:
-        why = "the unit is not on this host"
-    elif state["active"] != "active" or not state["pid"]:
-        why = "the unit is %s (%s)" % (state["active"], state["sub"])
-    else:
-        why = trouble(unit["health"], state, runner) if unit["health"] else ""
-    return dict(
-        state=state["active"] if state["exists"] else "missing",
-        pid=state["pid"],
-        restarts=state["restarts"],
-        deployment=state["deployment"],
-        version=version_of(root, state["deployment"]),
-        trouble=why,
-    )
+def look(declared, runner, root):
+    """What is known of the units, by name."""
+    states = show([unit["name"] for unit in declared])
+    asked, why = {}, {}
+    for unit in declared:
+        state = states[unit["name"]]
+        if not state["exists"]:
+            why[unit["name"]] = "the unit is not on this host"
+        elif state["active"] != "active" or not state["pid"]:
+            why[unit["name"]] = "the unit is %s (%s)" % (state["active"], state["sub"])
+        elif unit["health"]:
+            asked[unit["name"]] = (unit["health"], state)
+    why.update(troubles(asked, runner))
+    return {
+        name: dict(
+            state=state["active"] if state["exists"] else "missing",
+            pid=state["pid"],
+            restarts=state["restarts"],
+            deployment=state["deployment"],
+            version=version_of(root, state["deployment"]),
+            trouble=why.get(name, ""),
+        )
+        for name, state in states.items()
+    }
 
 
 def main():
@@ -192,8 +200,7 @@ def main():
     deadline = time.monotonic() + p["timeout"]
     try:
         while True:
-            states = show([unit["name"] for unit in p["units"]])
-            units = {unit["name"]: look(unit, states[unit["name"]], runner, p["root"]) for unit in p["units"]}
+            units = look(p["units"], runner, p["root"])
             if time.monotonic() >= deadline or not any(unit["trouble"] for unit in units.values()):
                 break
             time.sleep(2)

@@ -203,7 +203,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._health import HEALTH, trouble
+from ..module_utils._health import HEALTH, troubles
 from ..module_utils._lock import alone
 from ..module_utils._runner import Runner
 from ..module_utils._units import SystemdError, journal, returning, show, systemctl
@@ -297,8 +297,8 @@ class Host:
         # All at once: the other hosts carry on meanwhile, and a host is away for the time of its slowest unit only.
         for unit in restart:
             systemctl("restart", "--no-block", unit.name + ".service")
-        for unit in restart + wait:
-            self._wait(unit, states[unit.name]["pid"], self.p["timeout"] + self.p["stop_timeout"])
+        old_pids = {unit: states[unit.name]["pid"] for unit in restart + wait}
+        self._wait(old_pids, self.p["timeout"] + self.p["stop_timeout"])
 
     @staticmethod
     def _runs(state):
@@ -418,34 +418,50 @@ class Host:
             if states[unit.name]["active"] == "failed":
                 systemctl("reset-failed", unit.name + ".service")
             systemctl("start", "--no-block", unit.name + ".service")
-        for unit in units:
-            self._wait(unit, 0, self.p["timeout"])
+        self._wait(dict.fromkeys(units, 0), self.p["timeout"])
 
-    def _wait(self, unit, old_pid, timeout):
-        """Waits until the unit runs what is declared, in a new process, and is healthy."""
-        began = time.monotonic()
-        deadline = began + timeout
-        why = "it did not start"
-        while time.monotonic() < deadline:
-            state = show([unit.name])[unit.name]
-            if self._runs(state) and state["pid"] != old_pid and state["unit_digest"] == unit.digest:
-                why = trouble(unit.health, state, self.runner, PATIENCE) if unit.health else ""
-                if not why:
-                    return
-            elif state["active"] == "failed" and not state["job"]:
-                why = "it failed"
-                break
-            elif unit.on_disk() != unit.content:
-                why = "another run is at work on this host and wrote another unit file"
-                break
-            elif self._runs(state) and state["pid"] != old_pid and state["unit_digest"]:
-                # It had begun to start when its file was written.
-                old_pid = state["pid"]
-                systemctl("restart", "--no-block", unit.name + ".service")
-            else:
-                why = "it is %s (%s)" % (state["active"], state["sub"])
-            time.sleep(1)
-        raise Unhealthy(
+    def _wait(self, waiting, timeout):
+        """Waits until units run what is declared, in other processes than `waiting` names, and are healthy."""
+        began = progress = time.monotonic()
+        why = dict.fromkeys(waiting, "it did not start")
+        while waiting:
+            states = show([unit.name for unit in waiting])
+            up = []
+            for unit, old_pid in list(waiting.items()):
+                state = states[unit.name]
+                renewed = self._runs(state) and state["pid"] != old_pid
+                if renewed and state["unit_digest"] == unit.digest:
+                    up.append(unit)
+                elif state["active"] == "failed" and not state["job"]:
+                    raise self._unhealthy(unit, began, "it failed")
+                elif unit.on_disk() != unit.content:
+                    raise self._unhealthy(
+                        unit, began, "another run is at work on this host and wrote another unit file"
+                    )
+                elif renewed and state["unit_digest"]:
+                    # It had begun to start when its file was written.
+                    waiting[unit] = state["pid"]
+                    systemctl("restart", "--no-block", unit.name + ".service")
+                else:
+                    why[unit] = "it is %s (%s)" % (state["active"], state["sub"])
+            # Those first that are asked without a program of the release: by then the others have come up as well.
+            asked = [unit for unit in up if not unit.health or unit.health["kind"] in ("api", "port")] or up
+            healths = {unit.name: (unit.health, states[unit.name]) for unit in asked if unit.health}
+            found = troubles(healths, self.runner, PATIENCE)
+            for unit in asked:
+                why[unit] = found.get(unit.name, "")
+                if not why[unit]:
+                    del waiting[unit]
+                    progress = time.monotonic()
+            if waiting:
+                if time.monotonic() - progress >= timeout:
+                    unit = next(iter(waiting))
+                    raise self._unhealthy(unit, began, why[unit])
+                time.sleep(1)
+
+    @staticmethod
+    def _unhealthy(unit, began, why):
+        return Unhealthy(
             "%s is not healthy after %d seconds: %s. Its last words:\n%s"
             % (unit.name, time.monotonic() - began, why, journal(unit.name))
         )

@@ -131,7 +131,7 @@ def test_first_run_check_and_second_run(host, call):
 
 def test_late_units_start_when_the_others_are_healthy(host, call, monkeypatch):
     seen = []
-    monkeypatch.setattr(airflow_service, "trouble", lambda *arguments: seen.extend(host.log()))
+    monkeypatch.setattr(airflow_service, "troubles", lambda asked, *more: seen.extend(host.log()) or {})
     port = dict(kind="port", port=1)
     result = call(declared("a", late=True, health=port), declared("b", health=port), declared("c", health=port))
     assert lists(result)["started"] == ["a", "b", "c"]
