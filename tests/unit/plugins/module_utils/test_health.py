@@ -281,6 +281,31 @@ def test_workers(release):
     assert release.worker(w2=4711) == "celery@w1 does not answer through the broker"
 
 
+def test_one_program_asks_about_all(release, monkeypatch):
+    release.job({"beat": time.time()})
+    release.worker(w1=42)
+    asked = {
+        "scheduler": dict(kind="job", job_type="SchedulerJob"),
+        "triggerer": dict(kind="job", job_type="TriggererJob"),
+        "worker": dict(kind="worker", worker="w1"),
+        "odd": dict(kind="job"),
+        "proxy": dict(kind="port", port=1),
+    }
+    runs = []
+    python = release.runner.python
+    monkeypatch.setattr(release.runner, "python", lambda *given, **more: runs.append(given) or python(*given, **more))
+    state = {"pid": 4711, "started": release.started}
+    found = _health.troubles({name: (health, state) for name, health in asked.items()}, release.runner)
+    assert len(runs) == 1
+    assert found.pop("proxy").startswith("nothing answers on port 1")
+    assert found == {
+        "scheduler": "",
+        "triggerer": "it has sent no heartbeat since it started",
+        "worker": "another process answers as celery@w1",
+        "odd": "cannot ask about it: KeyError",
+    }
+
+
 def test_errors_keep_passwords_to_themselves(release):
     (release.root / "sql% conn").write_text("postgresql://a:s3cret@h/d")
     assert release.job() == "cannot ask about it: RuntimeError"
