@@ -497,9 +497,8 @@ def main():
     # In check mode, on a host that has neither the release nor any deployment yet, there is nothing to look with.
     if module.check_mode and not (stand_in(module) and os.path.exists(module.params["config"])):
         nothing = dict.fromkeys(RESULTS)
-        module.exit_json(
-            **dict(nothing, changed=True, state="unknown", before={}, after={}, migrated=False, waited=False)
-        )
+        nothing.update(changed=True, state="unknown", before={}, after={}, migrated=False, waited=False)
+        module.exit_json(**nothing)
     others = [path for path in module.params["running"] if path != module.params["venv"]]
     if others and not module.check_mode:
         refuse(module, others)

@@ -29,8 +29,8 @@ OWN = {"secrets": {"backend_kwargs": "s3cret", "backend": "a.Backend"}}
 CHANGES = {"core": {"executor": "LocalExecutor"}}
 
 
-def environment(options=None, own=None, facts=FACTS, more=None):
-    options = _deployment.merge(options or OPTIONS, own or {})
+def environment(own=None, facts=None, more=None):
+    facts, options = facts or FACTS, _deployment.merge(OPTIONS, own or {})
     return {
         entry["name"]: entry.get("value", entry.get("valueFrom"))
         for entry in pod_environment(facts, options, own or {}, more or {}, "airflow", CHANGES)

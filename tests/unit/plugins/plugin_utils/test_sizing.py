@@ -31,7 +31,7 @@ def host(cpus=4, memory=8192, components=("worker",), **more):
     return dict(found, task_memory=100, **more)
 
 
-def plan(hosts, facts=FACTS, **changes):
+def plan(hosts, facts=None, **changes):
     """The plan of a cluster whose hosts have all been looked at, unless it has others too."""
     cluster = {
         "executor": "CeleryExecutor",
@@ -46,7 +46,7 @@ def plan(hosts, facts=FACTS, **changes):
     }
     cluster.update(changes)
     cluster["hostvars"] = {name: cluster["hostvars"].get(name, {}) for name in [*hosts, *cluster["workers"]]}
-    return Plan(facts, cluster, copy.deepcopy(hosts))
+    return Plan(facts or FACTS, cluster, copy.deepcopy(hosts))
 
 
 def known(facts, components):
