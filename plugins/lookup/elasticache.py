@@ -16,8 +16,7 @@ description:
   - What Celery cannot use is refused with what to do, such as cluster mode or Memcached. A broker that is not available
     yet is waited for.
 extends_documentation_fragment:
-  - amazon.aws.common.plugins
-  - amazon.aws.region.plugins
+  - dataops.airflow.aws
 options:
   _terms:
     description: Identifiers of replication groups, or of single cache clusters.

@@ -16,8 +16,7 @@ description:
   - What Airflow cannot use is refused with what to do, such as an engine of another kind, a replica, or one instance of
     a cluster. A server that is not available yet is waited for.
 extends_documentation_fragment:
-  - amazon.aws.common.plugins
-  - amazon.aws.region.plugins
+  - dataops.airflow.aws
 options:
   _terms:
     description: Identifiers of DB instances, or of DB clusters.

@@ -19,10 +19,21 @@ try:
 except ImportError:
     pass  # amazon.aws tells of it when it is asked for a client
 
-from ansible_collections.amazon.aws.plugins.module_utils.exceptions import AnsibleBotocoreError
-from ansible_collections.amazon.aws.plugins.plugin_utils.lookup import AWSLookupBase
-
 from ._once import once
+
+try:
+    from ansible_collections.amazon.aws.plugins.module_utils.exceptions import AnsibleBotocoreError
+    from ansible_collections.amazon.aws.plugins.plugin_utils.lookup import AWSLookupBase
+except ImportError:
+    # Who does not use AWS does not need it.
+    from ansible.plugins.lookup import LookupBase as AWSLookupBase
+
+    class AnsibleBotocoreError(Exception):
+        """Never raised."""
+
+    AMAZON_AWS = False
+else:
+    AMAZON_AWS = True
 
 POLL_SECONDS = 10
 
@@ -67,8 +78,10 @@ class Describer(AWSLookupBase):
     def run(self, terms, variables=None, **kwargs):
         trouble = ""
         try:
+            if not AMAZON_AWS:
+                raise Unfit("the collection amazon.aws is missing")
             super().run(terms, variables or {}, **kwargs)
-        except AnsibleBotocoreError as error:
+        except (AnsibleBotocoreError, Unfit) as error:
             trouble = "%s: install it where ansible-playbook runs" % error
         asked = {name: value for name, value in kwargs.items() if name not in ("fail", "timeout")}
         described = [

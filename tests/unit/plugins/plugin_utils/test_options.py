@@ -41,7 +41,7 @@ def test_what_a_release_knows_stays_as_it_is(series):
     assert _options.translate(RELEASES[series], known) == known
 
 
-@pytest.mark.parametrize("old, new", _options._MOVED.items(), ids=lambda name: ".".join(name))
+@pytest.mark.parametrize("old, new", _options._MOVED.items(), ids=".".join)
 def test_what_was_moved_without_a_word(old, new):
     having = {name: [series for series in SERIES if _options.is_known(RELEASES[series], name)] for name in (old, new)}
     assert having[old] and having[new], "one of the names is no release's"
@@ -51,7 +51,7 @@ def test_what_was_moved_without_a_word(old, new):
         )
 
 
-@pytest.mark.parametrize("name", _options._INSTEAD, ids=lambda name: ".".join(name))
+@pytest.mark.parametrize("name", _options._INSTEAD, ids=".".join)
 def test_what_took_the_place_is_told_where_an_option_is_gone(name):
     gone = [entry for entry in RELEASES.values() if not _options.name_in(entry, name)]
     assert gone and len(gone) < len(RELEASES)
