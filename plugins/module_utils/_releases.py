@@ -102,6 +102,8 @@ _WEBSERVER_2 = {
     "command": ["webserver"],
     # It takes a process that has the number in the file of an earlier start for itself, so each start has its own.
     "pid_file": True,
+    # It watches its own processes with psutil, which begins with /proc/stat.
+    "reads_proc": True,
     "on": "master",
     "health": "api",
     "health_path": "/health",
