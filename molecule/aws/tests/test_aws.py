@@ -76,6 +76,11 @@ def refuse(playbook):
 # --- what is there
 
 
+def test_check_mode_named_the_changes_of_the_first_run(records):
+    promised = records.changed("converge-check")
+    assert promised and promised == records.changed("converge")
+
+
 def test_the_user_has_what_it_needs_and_no_more():
     who = "SELECT rolsuper, rolcreatedb, rolcreaterole, rolbypassrls FROM pg_roles WHERE rolname = 'airflow'"
     assert psql(who) == "f|f|f|f"
