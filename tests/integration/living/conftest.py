@@ -9,6 +9,7 @@ Its servers are in a container. DOCKER_IMAGE is the base image.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -133,6 +134,8 @@ class Living:
             **deployment["secret_environment"],
             PYTHONPATH=str(root / "canary/plugin"),
             C_FORCE_ROOT="1",
+            # Else setproctitle writes over the environment, which tells whose process it is.
+            SPT_NOENV="1",
         )
 
     def migrate(self):
@@ -183,7 +186,9 @@ class Living:
             except OSError:
                 pass
         for process in self.processes.values():
-            process.wait()
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=60)
 
 
 @pytest.fixture(scope="module", params=[version for version in VERSIONS if not release(version)["dag_bundles"]])
