@@ -119,15 +119,23 @@ def ask(path, token=None, data=None):
         return json.load(answer)
 
 
+def logs():
+    """What is in the bucket, by its names."""
+    found = client("s3").list_objects_v2(Bucket="airflow", Prefix="airflow-logs/")
+    return [one["Key"] for one in found.get("Contents", [])]
+
+
 def test_a_log_outlives_its_worker(playbook, secrets):
     """The worker is gone, and its disk with it."""
     assert playbook("dataops.airflow.verify").rc == 0
     token = ask("/auth/token", data={"username": "admin", "password": secrets["admin_password"]})["access_token"]
     run = ask(f"/api/v2/dags/{DAG}/dagRuns?order_by=-run_after&limit=1", token)["dag_runs"][0]["dag_run_id"]
-    found = client("s3").list_objects_v2(Bucket="airflow", Prefix="airflow-logs/").get("Contents", [])
-    names = [one["Key"] for one in found]
-    assert [name for name in names if run in name]
-    assert [name for name in names if "probe" in name] == []
+    # The worker sends it when the task has ended.
+    deadline = time.monotonic() + 120
+    while not [name for name in logs() if run in name] and time.monotonic() < deadline:
+        time.sleep(1)
+    assert [name for name in logs() if run in name]
+    assert [name for name in logs() if "probe" in name] == []
     servers = on(WORKER, "grep", "amazonaws", "/etc/hosts")
     subprocess.run(["docker", "kill", WORKER], check=True, stdout=subprocess.DEVNULL)
     try:
