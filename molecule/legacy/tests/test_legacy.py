@@ -166,7 +166,7 @@ def test_the_scheduler_moves(playbook, at_home):
 
 
 def test_a_move_that_is_killed_midway(playbook, records, at_home):
-    names = [entry[0] for entry in records.of("converge")[-1]["started"]]
+    names = [entry["task"] for entry in records.of("converge")[-1]["started"]]
     starting = [number for number, name in enumerate(names) if name.endswith("start what does not run")]
     # Before the masters' units are touched, and right before the scheduler starts in its new place.
     for number in (starting[0] - 3, starting[0]):
