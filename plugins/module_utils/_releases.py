@@ -169,6 +169,22 @@ _LEAST = {
     "triggerer.capacity": 1,
 }
 
+_EXTRAS = {
+    "always": ["celery", "fab", "statsd"],
+    "postgresql": ["postgres"],
+    "mysql": ["mysql"],
+    "redis": ["redis"],
+    "s3": ["amazon"],
+    "kubernetes": ["cncf-kubernetes"],
+}
+_DRIVERS = {"postgresql": "postgresql+psycopg2", "mysql": "mysql+mysqldb"}
+# How each client is told to verify the server, certificate and name.
+_TLS = {
+    "postgresql": "?sslmode=verify-full&sslrootcert=%s",
+    "mysql": "?ssl_mode=VERIFY_IDENTITY&ssl_ca=%s",
+    "redis": "?ssl_cert_reqs=required&ssl_ca_certs=%s",
+}
+
 # Oldest first.
 RELEASES = [
     {
@@ -177,7 +193,7 @@ RELEASES = [
         "api": "www_rbac",
         "dag_bundles": False,
         "python": ["3.6", "3.7", "3.8"],
-        # It takes no row locks, which is what upstream does without MariaDB for.
+        # Row locks, for which later ones cannot do with MariaDB, it takes none.
         "databases": {"postgresql": "9.6", "mysql": "5.7", "mariadb": "10.2"},
         "package": "apache-airflow",
         # Some of its packages are there as source only, for any Python.
@@ -190,13 +206,9 @@ RELEASES = [
             "s3": ["s3"],
             "kubernetes": ["kubernetes"],
         },
-        "drivers": {"postgresql": "postgresql+psycopg2", "mysql": "mysql+mysqldb"},
+        "drivers": _DRIVERS,
         "async_drivers": {},
-        "tls": {
-            "postgresql": "?sslmode=verify-full&sslrootcert=%s",
-            "mysql": "?ssl_ca=%s",
-            "redis": "?ssl_cert_reqs=required&ssl_ca_certs=%s",
-        },
+        "tls": dict(_TLS, mysql="?ssl_ca=%s"),
         # Its tables' keys are too long, and cannot be migrated later, where a character may have four bytes.
         "mysql_character_set": "utf8",
         # What a connection to S3 calls the address of the storage.
@@ -231,21 +243,10 @@ RELEASES = [
         "databases": {"postgresql": "12", "mysql": "8.0", "mariadb": None},
         "package": "apache-airflow",
         "compiled": False,
-        "extras": {
-            "always": ["celery", "fab", "statsd"],
-            "postgresql": ["postgres"],
-            "mysql": ["mysql"],
-            "redis": ["redis"],
-            "s3": ["amazon"],
-            "kubernetes": ["cncf-kubernetes"],
-        },
-        "drivers": {"postgresql": "postgresql+psycopg2", "mysql": "mysql+mysqldb"},
+        "extras": _EXTRAS,
+        "drivers": _DRIVERS,
         "async_drivers": {},
-        "tls": {
-            "postgresql": "?sslmode=verify-full&sslrootcert=%s",
-            "mysql": "?ssl_mode=VERIFY_IDENTITY&ssl_ca=%s",
-            "redis": "?ssl_cert_reqs=required&ssl_ca_certs=%s",
-        },
+        "tls": _TLS,
         "mysql_character_set": "utf8mb4",
         # What a connection to S3 calls the address of the storage.
         "s3_address": "endpoint_url",
@@ -279,23 +280,11 @@ RELEASES = [
         "databases": {"postgresql": "14", "mysql": "8.0", "mariadb": None},
         "package": "apache-airflow",
         "compiled": False,
-        "extras": {
-            "always": ["celery", "fab", "statsd"],
-            "postgresql": ["postgres"],
-            "mysql": ["mysql"],
-            "redis": ["redis"],
-            "s3": ["amazon"],
-            "kubernetes": ["cncf-kubernetes"],
-        },
-        "drivers": {"postgresql": "postgresql+psycopg2", "mysql": "mysql+mysqldb"},
+        "extras": _EXTRAS,
+        "drivers": _DRIVERS,
         # What Airflow would take by itself, asyncpg, does not know libpq's options for TLS.
         "async_drivers": {"postgresql": "postgresql+psycopg"},
-        # How each client is told to verify the server, certificate and name.
-        "tls": {
-            "postgresql": "?sslmode=verify-full&sslrootcert=%s",
-            "mysql": "?ssl_mode=VERIFY_IDENTITY&ssl_ca=%s",
-            "redis": "?ssl_cert_reqs=required&ssl_ca_certs=%s",
-        },
+        "tls": _TLS,
         "mysql_character_set": "utf8mb4",
         # What a connection to S3 calls the address of the storage.
         "s3_address": "endpoint_url",

@@ -10,6 +10,7 @@ It runs on Airflow 1.10 and all that came after it, and so on Python 3.6.
 """
 
 import datetime
+import importlib.util
 import logging
 import socket
 import sys
@@ -44,9 +45,7 @@ class Canary(BaseOperator):
 
 def forget(context):
     """Airflow 1.10 can be told to delete a run, but not what its tasks have left: it all goes with the next run."""
-    try:
-        import airflow.www_rbac  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("airflow.www_rbac") is None:
         return
     from airflow.models import DagRun, TaskInstance
     from airflow.utils.db import create_session
