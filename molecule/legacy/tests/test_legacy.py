@@ -14,11 +14,12 @@ import time
 
 import pytest
 from article import ARTICLE, FATE
+from prod import HOME, SERVERS, differences, logs
 
 MASTERS = FIRST, SECOND = ["airflow-legacy-m1", "airflow-legacy-m2"]
 WORKER, DATABASE = "airflow-legacy-w1", "airflow-legacy-db"
+BUCKET = "http://172.30.97.15:5000/airflow"
 SITE, VERIFY = "dataops.airflow.site", "dataops.airflow.verify"
-HOME = "/users/airflow/airflow"
 UP = "until systemctl is-system-running --wait; do sleep 0.2; done"
 
 
@@ -75,12 +76,20 @@ def at_home(playbook):
     assert (active(FIRST), active(SECOND)) == (True, False)
 
 
+def test_addresses_endpoints_secrets_and_the_version_are_other_ones():
+    assert differences(FIRST) == SERVERS | {"airflow_version", "airflow_python_executable"}
+
+
 def test_it_is_the_version_of_the_article():
     assert {on(node, "airflow", "version").splitlines()[-1] for node in [*MASTERS, WORKER]} == {"1.10.15"}
 
 
 def test_every_component_is_healthy_and_the_worker_runs_a_task(playbook):
     assert playbook(VERIFY).rc == 0
+
+
+def test_logs_are_on_s3():
+    assert [name for name in logs(BUCKET) if name.startswith(f"dataops_canary__{WORKER}/")]
 
 
 def test_units_have_the_names_of_the_article():
@@ -99,7 +108,7 @@ def test_airflow_reads_each_value_of_the_article():
     found = json.loads(on(FIRST, "runuser", "-u", "airflow", "--", "sh", "-c", command, program).splitlines()[-1])
     read = dict(zip([name for _section, name in names], found))
     wanted = {FATE[key]["1.10"].split(".")[1]: str(value) for key, value in ARTICLE.items()}
-    wanted.update(dags_folder=f"{HOME}/dags", plugins_folder=f"{HOME}/plugins", remote_logging="False")
+    wanted.update(dags_folder=f"{HOME}/dags", plugins_folder=f"{HOME}/plugins")
     # What names the servers is this cluster's own.
     servers = ("sql_alchemy_conn", "result_backend", "broker_url")
     assert all(read.pop(name).split("@")[1].split(":")[0] in ("db1", "broker1") for name in servers)
