@@ -15,7 +15,7 @@ from prod import HOME, SERVERS, differences, logs
 MASTERS = FIRST, SECOND = ["airflow-prod-m1", "airflow-prod-m2"]
 WORKER, DATABASE = "airflow-prod-w1", "airflow-prod-db"
 SITE, VERIFY = "dataops.airflow.site", "dataops.airflow.verify"
-BUCKET = "http://172.30.103.14:5000/airflow"
+BUCKET = "http://172.30.106.14:5000/airflow"
 
 
 def on(node, *command, check=True):
