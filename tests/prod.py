@@ -13,7 +13,8 @@ import re
 import subprocess
 import urllib.request
 
-INVENTORY = pathlib.Path(__file__).resolve().parents[1] / "inventories/prod/hosts.yml"
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+INVENTORY = ROOT / "inventories/prod/hosts.yml"
 HOME = "/users/airflow/airflow"
 # What is a server's address, or a secret.
 SERVERS = {"airflow_database_host", "airflow_broker_host"}
@@ -26,8 +27,8 @@ BENCH |= {"airflow_service_start_timeout", "airflow_service_verify_timeout", "ai
 def _variables(inventory, host):
     """What an inventory says of a host, as it is written there."""
     command = ["ansible-inventory", "-i", str(inventory), "--host", host]
-    output = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
-    return json.loads(output)
+    # Ansible reads the variables beside the working directory as well, such as a scenario's.
+    return json.loads(subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, cwd=ROOT).stdout)
 
 
 def differences(host):
