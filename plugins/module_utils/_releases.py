@@ -223,6 +223,9 @@ RELEASES = [
         # Once: run again it brings back connections that were deleted, and takes DAGs that it does not see for gone.
         "initial_command": ["initdb"],
         "secrets": {"fernet_key": ["core", "fernet_key"], "api_secret_key": ["webserver", "secret_key"]},
+        # A task of another user is a process that reads airflow.cfg, and then a copy of it with all secrets, which the
+        # worker gives away with `sudo chown`. In 3 it needs none of them.
+        "copies_configuration": True,
         # It has a command for few of its secrets. The others go through the environment.
         "unreadable_secrets": [
             ["mesos", "default_secret"],
@@ -265,9 +268,11 @@ RELEASES = [
         "database_command": ["db", "migrate"],
         "initial_command": None,
         "secrets": {"fernet_key": ["core", "fernet_key"], "api_secret_key": ["webserver", "secret_key"]},
+        "copies_configuration": True,
         # Of providers that are not installed by default: it learns from these which of their options are secrets.
         "unreadable_secrets": [["atlas", "password"], ["opensearch", "password"]],
-        "base_options": {"logging": _PARSE_LOG},
+        # The process of another user writes to the log that Airflow's has begun. In 1.10 these are its own modes.
+        "base_options": {"logging": dict(_PARSE_LOG, file_task_handler_new_file_permissions="0o666")},
         "options": "_options_2_11",
         "least": _LEAST,
     },
@@ -304,6 +309,7 @@ RELEASES = [
             "api_secret_key": ["api", "secret_key"],
             "jwt_secret": ["api_auth", "jwt_secret"],
         },
+        "copies_configuration": False,
         "unreadable_secrets": [],
         "base_options": {},
         "options": "_options_3_3",

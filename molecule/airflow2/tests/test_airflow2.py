@@ -9,8 +9,13 @@ from __future__ import annotations
 import subprocess
 import time
 
+import pytest
+from older import Tasks, connections, other_users
+from prod import SERVERS, differences, logs
+
 MASTERS = FIRST, SECOND = ["airflow-airflow2-m1", "airflow-airflow2-m2"]
 WORKER, DATABASE = "airflow-airflow2-w1", "airflow-airflow2-db"
+BUCKET = "http://172.30.102.14:5000/airflow"
 SITE, VERIFY = "dataops.airflow.site", "dataops.airflow.verify"
 
 
@@ -25,8 +30,17 @@ def query(statement):
     return on(DATABASE, "mysql", "--batch", "--skip-column-names", "airflow", "--execute", statement).splitlines()
 
 
+def test_addresses_endpoints_secrets_and_the_version_are_other_ones():
+    other = {"airflow_version", "airflow_installer", "airflow_options"}
+    assert differences(FIRST) == SERVERS | other
+
+
 def test_every_component_is_healthy_and_the_worker_runs_a_task(playbook):
     assert playbook(VERIFY).rc == 0
+
+
+def test_logs_are_on_s3():
+    assert [name for name in logs(BUCKET) if name.startswith(f"dag_id=dataops_canary__{WORKER}/")]
 
 
 def test_it_is_installed_by_pip():
@@ -66,3 +80,19 @@ def test_every_master_schedules_and_one_goes_on_alone(playbook):
 
 def test_migrations_are_at_the_release_s_head():
     assert query("SELECT version_num FROM alembic_version") == ["5f2621c13b39"]
+
+
+@pytest.fixture(scope="module")
+def tasks():
+    found = Tasks("2.11.2", FIRST, WORKER, query)
+    found.deliver("airflow-dag-processor")
+    return found
+
+
+def test_components_have_the_connections_of_the_table(tasks):
+    times = {"webserver.workers": 4, "scheduler.parsing_processes": 2, "celery.worker_concurrency": 16}
+    connections(tasks, [*MASTERS, WORKER], "172.30.102.11", times)
+
+
+def test_tasks_run_as_another_user(tasks, playbook):
+    other_users(tasks, playbook, SITE)

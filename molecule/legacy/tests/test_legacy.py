@@ -14,6 +14,7 @@ import time
 
 import pytest
 from article import ARTICLE, FATE
+from older import Tasks, connections, other_users
 from prod import HOME, SERVERS, differences, logs
 
 MASTERS = FIRST, SECOND = ["airflow-legacy-m1", "airflow-legacy-m2"]
@@ -66,6 +67,13 @@ def never_two():
 def move(to):
     """Names the master that schedules."""
     return ["--extra-vars", f"airflow_active_scheduler={to}"]
+
+
+@pytest.fixture(scope="module")
+def tasks():
+    found = Tasks("1.10.15", FIRST, WORKER, query)
+    found.deliver("airflow-scheduler")
+    return found
 
 
 @pytest.fixture
@@ -137,6 +145,15 @@ def test_the_key_of_the_sessions_is_in_no_file_that_others_read(secrets):
     assert f"{folder}/secrets/environment" in found
     # Those of earlier deployments.
     assert [path for path in found if not path.endswith("/secrets/environment")] == []
+
+
+def test_components_have_the_connections_of_the_table(tasks):
+    times = {"webserver.workers": 4, "scheduler.parsing_processes": 2, "celery.worker_concurrency": 16}
+    connections(tasks, [*MASTERS, WORKER], "172.30.97.11", times)
+
+
+def test_tasks_run_as_another_user(tasks, playbook):
+    other_users(tasks, playbook, SITE)
 
 
 def test_a_standby_cannot_be_started_by_hand():
