@@ -21,7 +21,8 @@ import re
 # which is what its pool allows; scheduler 1, and 2; DAG processor 1; triggerer 1; worker 1, and 1 for each process that
 # has left a result. Tasks open none. The API server's second pool, for asynchronous requests, is hardly used: 2.
 # Before 3.0 each task has connections of its own, `each_task`: for the process that runs it, and in 1.10 for the one
-# that watches it.
+# that watches it. Measured on 2.11.2 with 16 tasks at work: web server 6 with 4 processes, scheduler 2, DAG processor 4
+# with 2 processes, triggerer 1, worker 25.
 #
 # `memory` says what a component takes, in MiB, in the same way: the proportional set size of its processes.
 # `task_memory` is what a task adds to it on a worker, with its process of the pool, when it does nothing but wait.
@@ -122,7 +123,7 @@ _COMPONENTS_2 = {
     ),
     "dag_processor": dict(
         _COMPONENTS_3["dag_processor"],
-        connections={"fixed": 1, "each": 1, "of": "scheduler.parsing_processes", "usual": 2},
+        connections={"fixed": 2, "each": 1, "of": "scheduler.parsing_processes", "usual": 2},
         memory={"fixed": 175},
         wanted_by=["scheduler", "standalone_dag_processor"],
     ),

@@ -14,7 +14,7 @@ import json
 import re
 import shlex
 
-from ._options import from_flat, known_options, name_in, only_known, translate
+from ._options import from_flat, known_options, only_known, translate
 
 DIGEST_LENGTH = 12
 
@@ -92,29 +92,19 @@ def fingerprints(secrets, key):
     }
 
 
-def stand_ins(release, secrets):
-    """What the process of a task of another user gets for a secret until it has its copy of the configuration.
-
-    Airflow asks for the database as soon as it is imported, and refuses one of SQLite; it connects later.
-    """
-    name = name_in(release, ("database", "sql_alchemy_conn"))
-    url = secrets.get(name[0], {}).get(name[1])
-    return {name: url.split("://")[0] + "://"} if url and release["copies_configuration"] else {}
-
-
-def command(path, stand_in=None):
-    """Prints a secret. Who was sent by sudo, and may not read it, gets what stands in for it."""
+def command(path, name, copied):
+    """Prints a secret; where its process may not read it, by a command that knows the process's copy of them."""
     path = shlex.quote(path)
-    if stand_in is None:
+    if not copied:
         return "cat " + path
-    script = '[ -r %s ] || [ -z "$SUDO_UID" ] || exec echo %s; exec cat %s' % (path, shlex.quote(stand_in), path)
+    script = '[ -r %s ] || [ -z "$AIRFLOW_COPIED" ] || exec $AIRFLOW_COPIED %s; exec cat %s' % (path, name, path)
     return "sh -c " + shlex.quote(script)
 
 
-def render(public, secrets, path, unreadable=(), others=None):
+def render(public, secrets, path, unreadable=(), copied=False):
     """The text of airflow.cfg of the deployment at `path`, without the secrets that no command can give.
 
-    Values may name the deployment's directory as @deployment@. `others` has what stands in for secrets.
+    Values may name the deployment's directory as @deployment@. `copied`: other users' processes have a copy of all.
     """
     lines = ["# Written by the Ansible collection dataops.airflow: changes made here are lost."]
     for section in sorted(set(public) | set(secrets)):
@@ -122,8 +112,8 @@ def render(public, secrets, path, unreadable=(), others=None):
         for name in secrets.get(section, {}):
             if (section, name) in unreadable:
                 continue
-            file = "%s/secrets/%s.%s" % (path, section, name)
-            content[name + "_cmd"] = escape(command(file, (others or {}).get((section, name))))
+            full = "%s.%s" % (section, name)
+            content[name + "_cmd"] = escape(command("%s/secrets/%s" % (path, full), full, copied))
         if content:
             lines += ["", "[%s]" % section] + ["%s = %s" % item for item in sorted(content.items())]
     return "\n".join(lines) + "\n"
@@ -144,8 +134,8 @@ def build(release, release_path, root, options, environment, files=None, secret_
     key = secrets.get("core.fernet_key") or json.dumps(secrets, sort_keys=True)
     prints = fingerprints(secrets, key)
     environment = {name: str(value) for name, value in sorted((environment or {}).items())}
-    others = stand_ins(release, secret)
-    text = render(public, secret, "", unreadable, others)
+    copied = release["copies_configuration"]
+    text = render(public, secret, "", unreadable, copied)
     name = digest([release_path, text, environment, prints] + [files] * bool(files))
     path = "%s/deployments/%s" % (root, name)
     return {
@@ -154,7 +144,7 @@ def build(release, release_path, root, options, environment, files=None, secret_
         "config_path": path + "/airflow.cfg",
         "release": release_path,
         "version": release["version"],
-        "config": render(public, secret, path, unreadable, others),
+        "config": render(public, secret, path, unreadable, copied),
         "environment": environment,
         "files": files or {},
         "fingerprints": prints,
