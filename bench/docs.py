@@ -4,8 +4,8 @@
 
 """Writes the tables of the documentation from what they describe. `bench/docs` calls it.
 
-VARIABLES.md, MODULES.md and REFUSALS.md of docs/ are generated as a whole, README.md and the roles' READMEs between
-their markers.
+VARIABLES.md, MODULES.md and REFUSALS.md of docs/ are generated as a whole, README.md, that of the alerts and the roles'
+between their markers.
 """
 
 from __future__ import annotations
@@ -227,6 +227,19 @@ def all_refusals():
     return lines
 
 
+def alerts():
+    """The table of all alerts: what each means is what its page begins with."""
+    rows = []
+    for name, alert in load("roles/airflow_prometheus/vars/main/alerts.yml")["_airflow_prometheus_alerts"].items():
+        page = (ROOT / f"docs/alerts/{name}.md").read_text(encoding="utf-8")
+        severity = alert["severity"]
+        # One that depends on the inventory names all that it may be.
+        if "{{" in severity:
+            severity = " or ".join(re.findall(r"'(critical|warning)'", severity))
+        rows.append([f"[{name}]({name}.md)", severity, alert.get("for", ""), plain(page.split("\n\n")[1])])
+    return table(["alert", "severity", "after", "what it means"], rows)
+
+
 def summaries():
     """The tables of README.md."""
     return {
@@ -269,6 +282,7 @@ def documents():
         "docs/MODULES.md": "\n".join(all_modules()) + "\n",
         "docs/REFUSALS.md": "\n".join(all_refusals()) + "\n",
         "README.md": fill("README.md", summaries()),
+        "docs/alerts/README.md": fill("docs/alerts/README.md", {"alerts": alerts()}),
     }
     for role in roles():
         found[f"roles/{role}/README.md"] = fill(f"roles/{role}/README.md", {"variables": role_variables(role)})

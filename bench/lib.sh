@@ -82,6 +82,26 @@ old_python() {
     BENCH_PYTHON_3_8=$(python_tree 3.8)
 }
 
+# package_tree PACKAGE : the directory of the programs of a package of the distribution, without the service that it would start.
+package_tree() {
+    local tree=$root/.cache/$1 log
+    if [ ! -e "$tree" ]; then
+        command -v apt-get >/dev/null || fail "the tests of monitoring need the package $1, and this system has no apt-get."
+        rm -rf "$tree.new"
+        mkdir -p "$tree.new"
+        log=$(mktemp)
+        # A machine that has just been installed knows no packages.
+        if ! (cd "$tree.new" && { apt-get download "$1" || { apt-get update && apt-get download "$1"; }; } &&
+            dpkg -x "$1"_*.deb . && rm "$1"_*.deb) >"$log" 2>&1; then
+            tail -n 15 "$log" >&2
+            fail "the package $1 could not be had (the last lines are above)." "The whole log: $log"
+        fi
+        rm -f "$log"
+        mv "$tree.new" "$tree"
+    fi
+    printf '%s\n' "$tree/usr/bin"
+}
+
 # The tools of .venv, and the settings that let them find this collection in the work tree.
 use_venv() {
     [ -x "$venv/bin/ansible-playbook" ] || fail "the tools are not installed." "Run: bench/setup"

@@ -7,6 +7,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils._releases import UnknownRelease, release
+from ..plugin_utils._alerts import alert_rules
 from ..plugin_utils._deployment import InvalidOptions, build, digest, options_of
 from ..plugin_utils._executors import executors
 from ..plugin_utils._kubernetes import kubernetes_advice, kubernetes_servers, pod_environment
@@ -157,5 +158,6 @@ class FilterModule:
             "advice": advice,
             "worker_name": worker_name,
             "address": address,
+            "alert_rules": alert_rules,
             "status_table": status_table,
         }

@@ -18,6 +18,7 @@ from ._runner import RunnerError
 HEALTH_ARGUMENTS = dict(
     kind=dict(type="str", choices=["api", "job", "worker", "port"], required=True),
     port=dict(type="int"),
+    address=dict(type="str", default="127.0.0.1"),
     path=dict(type="str"),
     job_type=dict(type="str"),
     worker=dict(type="str"),
@@ -47,7 +48,7 @@ def troubles(asked, runner, patience=0, timeout=10):
     found, programs = {}, {}
     for name, (health, state) in asked.items():
         if health["kind"] == "port":
-            found[name] = _port(health["port"], timeout)
+            found[name] = _port(health, timeout)
         elif health["kind"] == "api":
             found[name] = _api(health["port"], health["path"], timeout)
         else:
@@ -82,11 +83,11 @@ def ask_broker(runner, timeout=10):
     return found
 
 
-def _port(port, timeout):
+def _port(health, timeout):
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=timeout).close()
+        socket.create_connection((health["address"], health["port"]), timeout=timeout).close()
     except OSError as error:
-        return "nothing answers on port %s: %s" % (port, error)
+        return "nothing answers on port %s: %s" % (health["port"], error)
     return ""
 
 

@@ -29,14 +29,13 @@ options:
     elements: str
     required: true
   python:
-    description: The interpreter of the release.
+    description: The interpreter of the release, if the host is to have one.
     type: path
-    required: true
   python_versions:
     description: Versions of it that the release supports.
     type: list
     elements: str
-    required: true
+    default: []
   resolve:
     description: Names that the host must resolve.
     type: list
@@ -115,9 +114,8 @@ options:
     type: path
     required: true
   release:
-    description: The virtual environment of the release.
+    description: The virtual environment of the release, if the host is to have one.
     type: path
-    required: true
   space:
     description: Free space that a new release needs, in MiB.
     type: int
@@ -282,6 +280,8 @@ def python_version(python):
 
 def check_python(p, version):
     """The interpreter is there, and of a version that the release supports."""
+    if not p["python"]:
+        return
     if not version:
         yield "airflow_python_executable: %s cannot be run: install it, or name another" % p["python"]
     elif version not in p["python_versions"]:
@@ -435,7 +435,7 @@ def check_directories(p):
 
 def check_space(p):
     """A release that is still to be built finds room."""
-    if os.path.exists(p["release"]):
+    if not p["release"] or os.path.exists(p["release"]):
         return
     path = p["path"]
     while not os.path.exists(path):
@@ -495,8 +495,8 @@ def main():
     module = AnsibleModule(
         argument_spec=dict(
             systems=dict(type="list", elements="str", required=True),
-            python=dict(type="path", required=True),
-            python_versions=dict(type="list", elements="str", required=True),
+            python=dict(type="path"),
+            python_versions=dict(type="list", elements="str", default=[]),
             resolve=dict(type="list", elements="str", default=[]),
             own_names=dict(type="list", elements="str", default=[]),
             connect=dict(
@@ -526,7 +526,7 @@ def main():
             users=dict(type="list", elements="str", default=[]),
             directories=dict(type="list", elements="path", default=[]),
             path=dict(type="path", required=True),
-            release=dict(type="path", required=True),
+            release=dict(type="path"),
             space=dict(type="int", default=1500),
             demand=dict(
                 type="dict",
@@ -546,7 +546,7 @@ def main():
     )
     p = module.params
     now = time.time()
-    version = python_version(p["python"])
+    version = python_version(p["python"]) if p["python"] else ""
     root = os.geteuid() == 0
     problems = list(check_system(p)) + list(check_python(p, version)) + list(check_space(p))
     problems += list(check_names(p)) + list(check_own_names(p)) + list(check_servers(p)) + list(check_clock(p, now))

@@ -69,8 +69,12 @@ options:
             choices: [api, job, worker, port]
             required: true
           port:
-            description: Port on the loopback address, of V(api) and V(port).
+            description: Port of V(api), on the loopback address, and of V(port).
             type: int
+          address:
+            description: Address of the host on which the port is, of V(port).
+            type: str
+            default: 127.0.0.1
           path:
             description: Path of the health page, of V(api).
             type: str

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from zoneinfo import available_timezones
 
+from ._alerts import alert_problems
 from ._executors import executor_problems
 from ._gate_aws import aws_problems
 from ._kubernetes import kubernetes_problems
@@ -98,6 +99,7 @@ def problems(declared, release):
         _timezone,
         _executor,
         kubernetes_problems,
+        alert_problems,
     ):
         found += check(declared, release)
     return (

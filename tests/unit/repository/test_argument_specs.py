@@ -21,10 +21,15 @@ ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir()
 
 SECRET = re.compile(r"((password|secret|secret_key|fernet_key|_urls?|kubeconfig|result_backend)|^(uri|extra|value))$")
 NOT_SECRET = {
+    "airflow_alert_runbook_url",
+    "airflow_alertmanager_external_url",
+    "airflow_alertmanager_url",
     "airflow_constraints_url",
+    "airflow_dashboards_prometheus_url",
     "airflow_execution_api_url",
     "airflow_kubernetes_execution_api_url",
     "airflow_objects_update_password",
+    "airflow_prometheus_external_url",
     "airflow_s3_endpoint_url",
 }
 

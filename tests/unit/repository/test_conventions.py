@@ -56,3 +56,15 @@ def test_versions_agree():
     assert f'version = "{load("galaxy.yml")["version"]}"' in pyproject
     core = load("meta/runtime.yml")["requires_ansible"].removeprefix(">=").removesuffix(".0")
     assert f'"ansible-core>={core}"' in pyproject
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_nothing_is_written_in_an_order_of_chance(role):
+    # Ansible makes sets of the lists, whose order differs from run to run: what is made of it would change each time.
+    for path in sorted((ROOT / f"roles/{role}").rglob("*")):
+        if path.suffix in (".yml", ".j2"):
+            found = re.findall(
+                r"\| (?:union|intersect|symmetric_difference)\b|\| difference\([^|]*\| join",
+                path.read_text(encoding="utf-8"),
+            )
+            assert found == [], path

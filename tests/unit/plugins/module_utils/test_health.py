@@ -70,8 +70,8 @@ def test_what_does_not_speak_http():
 def test_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        assert _health.trouble({"kind": "port", "port": port}, {}, None) == ""
-    assert "nothing answers" in _health.trouble({"kind": "port", "port": port}, {}, None)
+        assert _health.trouble({"kind": "port", "port": port, "address": "127.0.0.1"}, {}, None) == ""
+    assert "nothing answers" in _health.trouble({"kind": "port", "port": port, "address": "127.0.0.1"}, {}, None)
 
 
 SQLALCHEMY = """
@@ -289,7 +289,7 @@ def test_one_program_asks_about_all(release, monkeypatch):
         "triggerer": dict(kind="job", job_type="TriggererJob"),
         "worker": dict(kind="worker", worker="w1"),
         "odd": dict(kind="job"),
-        "proxy": dict(kind="port", port=1),
+        "proxy": dict(kind="port", port=1, address="127.0.0.1"),
     }
     runs = []
     python = release.runner.python

@@ -72,6 +72,17 @@ GOOD = {
     "home": "/var/lib/airflow",
     "active_scheduler": "m1",
     "environment": {"TMPDIR": "/var/tmp"},
+    "alerts": {
+        "changes": {
+            "AirflowTaskQueued": {"for": "1h30m", "severity": "warning"},
+            "AirflowDiskFilling": {"threshold": 0.05},
+        },
+        "rules": [{"name": "mine", "rules": []}],
+        "known": {
+            "AirflowTaskQueued": {"expr": "airflow_num_queued_tasks > 0", "for": "15m", "severity": "critical"},
+            "AirflowDiskFilling": {"expr": "...", "severity": "warning", "threshold": 0.1, "hours": 24},
+        },
+    },
     "aws": {
         "rds": {
             "identifier": "main",
