@@ -14,6 +14,7 @@ import importlib.util
 import json
 from typing import NamedTuple
 
+import exporter as questions
 import hosts
 import yaml
 from hosts import MASTERS, PLACE, ROOT, SERVERS, workers
@@ -106,6 +107,24 @@ def database(rounds):
     ]
 
 
+def exporter(rounds):
+    """What the exporter asks of a PostgreSQL with a million task instances, against one with a thousand."""
+    hosts.cluster(MASTERS, workers(2))
+    queries = questions.queries(hosts.inventory(MASTERS, workers(2)))
+    sizes = (1000, 1000000)
+    databases = {size: questions.Database(size) for size in sizes}
+    taken = {size: [] for size in sizes}
+    for _round in range(rounds):
+        for size, runs in taken.items():
+            runs.append(databases[size].seconds(queries))
+    small, large = (min(taken[size]) * 1000 for size in sizes)
+    share = large / 1000 / questions.INTERVAL * 100
+    return [
+        Line("the exporter's questions, as a share of the time between them", "%.2f %%" % share, "-", share, 2),
+        compare("the same with 1,000,000 task instances, against 1,000", "ms", large, small, 100),
+    ]
+
+
 def objects(rounds):
     """200 connections, variables and pools against one of each, all of them new."""
     place = hosts.cluster(MASTERS, workers(2))
@@ -184,4 +203,4 @@ def growth(rounds):
 
 
 # Least first: what each leaves behind serves the next.
-ROWS = {row.__name__: row for row in (converge, noop, database, objects, worker, growth)}
+ROWS = {row.__name__: row for row in (converge, noop, database, exporter, objects, worker, growth)}

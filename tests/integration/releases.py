@@ -55,10 +55,12 @@ class Release:
             )
             (self.path / "complete").touch()
 
-    def run(self, *arguments, config, home, text=None):
+    def run(self, *arguments, config, home, text=None, python_path=""):
         """What a program prints that the release's interpreter runs, with the configuration of a deployment."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
         environment.update(AIRFLOW_HOME=str(home), AIRFLOW_CONFIG=str(config), HOME=str(home))
+        if python_path:
+            environment["PYTHONPATH"] = python_path
         return subprocess.run(
             [self.path / "bin/python", *arguments],
             check=True,

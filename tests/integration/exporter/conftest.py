@@ -1,0 +1,168 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Metadata databases that the releases have migrated, the exporter of each, and one Prometheus that asks them all.
+
+The exporters log in as the users that the role makes, with the configuration that the role writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import yaml
+from databases import Database
+from prometheus import running
+from releases import LOCKS
+from servers import ADMIN, PASSWORD, SERVERS, Redis, run
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+PROGRAMS = pathlib.Path(sys.executable).parent
+# MariaDB is what only 1.10 does with.
+DATABASES = [
+    (version, server)
+    for version, servers in (
+        ("1.10.15", ("postgresql", "mariadb")),
+        ("2.11.2", ("postgresql", "mysql")),
+        ("3.3.2", ("postgresql", "mysql")),
+    )
+    for server in servers
+]
+# Seconds.
+INTERVAL = 1
+TIMEOUT = 1
+
+
+@pytest.fixture(scope="session")
+def servers():
+    with ThreadPoolExecutor() as pool:
+        made = {server.name: server for server in pool.map(lambda server: server(), SERVERS.values())}
+    yield made
+    for server in made.values():
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def drivers(tmp_path_factory):
+    """The drivers of MySQL that have no need of a compiler."""
+    place = tmp_path_factory.mktemp("drivers")
+    lock = LOCKS / "2.11.2.txt"
+    pins = [re.search(rf"^{name}==\S+", lock.read_text(), re.M).group(0) for name in ("pymysql", "aiomysql")]
+    command = [PROGRAMS / "uv", "pip", "install", "--quiet", "--target", place, "--python", sys.executable]
+    run(*command, "--require-hashes", "--constraint", lock, "--requirement", "-", input="\n".join(pins))
+    # Airflow 3 will not be without mysqlclient, which it has no use for beside another driver.
+    (place / "MySQLdb").mkdir()
+    (place / "MySQLdb/__init__.py").touch()
+    (place / "MySQLdb/converters.py").write_text("conversions, DateTime2literal = {}, None\n")
+    return place
+
+
+@pytest.fixture(scope="session")
+def made(servers, drivers, tmp_path_factory):
+    """All databases by name, migrated."""
+    place = tmp_path_factory.mktemp("databases")
+    found = [Database(version, servers[server], place) for version, server in DATABASES]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda database: database.migrate(drivers), found))
+    return {database.name: database for database in found}
+
+
+@pytest.fixture(scope="session")
+def written(made, tmp_path_factory):
+    """The directory of what the roles write: each exporter's configuration, and the jobs of Prometheus.
+
+    A database's container stands for the monitor of its cluster. The account is made by the role's own tasks.
+    """
+    place = tmp_path_factory.mktemp("written")
+    hosts = {
+        database.name: {
+            "ansible_connection": "community.docker.docker",
+            "ansible_host": database.server.container,
+            "ansible_python_interpreter": "/usr/bin/python3",
+            "airflow_address": "127.0.0.1",
+            "airflow_version": database.version,
+            "airflow_database_type": database.server.kind,
+            "airflow_database_host": database.server.address,
+            "airflow_database_port": database.server.port,
+            "airflow_database_name": database.schema,
+            "airflow_database_password": "pw",
+            "airflow_database_admin_user": ADMIN,
+            "airflow_database_admin_password": PASSWORD,
+            "airflow_monitor_database_user": database.user,
+            "airflow_monitor_database_password": PASSWORD,
+            "airflow_sql_exporter_port": database.port,
+            "airflow_exporters_interval": f"{INTERVAL}s",
+            "airflow_exporters_statement_timeout": TIMEOUT,
+        }
+        for database in made.values()
+    }
+    role = "dataops.airflow.airflow_exporters"
+    tasks = [
+        *(
+            {
+                "name": "Make the account",
+                "ansible.builtin.include_role": {"name": role, "tasks_from": f"account_{kind}", "public": True},
+                "when": f"airflow_database_type == '{kind}'",
+            }
+            for kind in ("postgresql", "mysql")
+        ),
+        {
+            "name": "Write the configuration",
+            "delegate_to": "localhost",
+            "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
+            "ansible.builtin.template": {
+                "src": f"{ROOT}/roles/airflow_exporters/templates/sql_exporter.yml.j2",
+                "dest": f"{place}/{{{{ inventory_hostname }}}}.yml",
+                "mode": "0600",
+            },
+        },
+    ]
+    children = {"master": {"hosts": {"m1": {"ansible_connection": "local"}}}, "monitor": {"hosts": hosts}}
+    (place / "hosts.json").write_text(json.dumps({"all": {"children": children}}))
+    (place / "account.json").write_text(json.dumps([{"hosts": "monitor", "gather_facts": False, "tasks": tasks}]))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    environment.update(ANSIBLE_COLLECTIONS_PATH=str(ROOT / "collections"), ANSIBLE_NOCOLOR="1", ANSIBLE_PIPELINING="1")
+    program = PROGRAMS / "ansible-playbook"
+    said = run(program, place / "account.json", "-i", place / "hosts.json", env=environment, cwd=place)
+    again = run(program, place / "account.json", "-i", place / "hosts.json", env=environment, cwd=place)
+    assert "changed=0" in again and not re.search("changed=[1-9]", again), again
+    assert PASSWORD not in said + again
+    run(program, ROOT / "playbooks/monitoring_files.yml", "-i", place / "hosts.json", env=environment, cwd=place)
+    return place
+
+
+@pytest.fixture(scope="session")
+def exported(made, written, tmp_path_factory):
+    """All databases by name, each with its exporter at work, and with Prometheus to ask."""
+    scrapes = yaml.safe_load((written / "monitoring/scrape.yml").read_text())["scrape_configs"]
+    # The others look at what is not there.
+    scrapes = [dict(job, scrape_interval=f"{INTERVAL}s") for job in scrapes if job["job_name"] == "airflow"]
+    try:
+        for database in made.values():
+            database.start((written / f"{database.name}.yml").read_text())
+        with running(tmp_path_factory.mktemp("prometheus"), scrapes=scrapes) as url:
+            for database in made.values():
+                database.prometheus = url
+            yield made
+    finally:
+        for database in made.values():
+            database.stop()
+
+
+@pytest.fixture(params=["-".join((".".join(version.split(".")[:2]), server)) for version, server in DATABASES])
+def database(request, exported):
+    return exported[request.param]
+
+
+@pytest.fixture(scope="session")
+def redis():
+    server = Redis()
+    yield server
+    server.remove()
