@@ -11,14 +11,16 @@ import json
 import subprocess
 import threading
 import time
+import urllib.parse
 
+import metrics
 import pytest
 from article import ARTICLE, FATE
 from older import Tasks, connections, other_users
 from prod import HOME, SERVERS, differences, logs
 
 MASTERS = FIRST, SECOND = ["airflow-legacy-m1", "airflow-legacy-m2"]
-WORKER, DATABASE = "airflow-legacy-w1", "airflow-legacy-db"
+WORKER, DATABASE, MONITOR = "airflow-legacy-w1", "airflow-legacy-db", "airflow-legacy-broker"
 BUCKET = "http://172.30.97.15:5000/airflow"
 SITE, VERIFY = "dataops.airflow.site", "dataops.airflow.verify"
 UP = "until systemctl is-system-running --wait; do sleep 0.2; done"
@@ -85,7 +87,8 @@ def at_home(playbook):
 
 
 def test_addresses_endpoints_secrets_and_the_version_are_other_ones():
-    assert differences(FIRST) == SERVERS | {"airflow_version", "airflow_python_executable"}
+    other = {"airflow_version", "airflow_python_executable", "airflow_monitor_database_password"}
+    assert differences(FIRST) == SERVERS | other
 
 
 def test_it_is_the_version_of_the_article():
@@ -214,3 +217,38 @@ def test_nothing_starts_while_the_old_host_cannot_be_asked(playbook, at_home):
         assert run.rc != 0 and not active(SECOND)
     finally:
         subprocess.run(["docker", "unpause", FIRST], check=True, stdout=subprocess.DEVNULL)
+
+
+def figures(query):
+    """What Prometheus answers, as pairs of labels and value."""
+    url = "http://127.0.0.1:9090/api/v1/query?" + urllib.parse.urlencode({"query": query})
+    program = f"import urllib.request; print(urllib.request.urlopen({url!r}).read().decode())"
+    answer = json.loads(on(MONITOR, "python3", "-c", program))["data"]["result"]
+    return [(found["metric"], float(found["value"][1])) for found in answer]
+
+
+def test_the_same_is_told_as_of_later_versions():
+    # Of unfinished tasks there are none.
+    wanted = {name for name in metrics.names() if name.startswith("airflow_")} - {"airflow_task_instances"}
+    deadline = time.monotonic() + 180
+    while wanted - {labels["__name__"] for labels, _value in figures('{__name__=~"airflow_.*"}')}:
+        assert time.monotonic() < deadline, wanted - {
+            labels["__name__"] for labels, _value in figures('{__name__=~"airflow_.*"}')
+        }
+        time.sleep(5)
+
+    def one(name):
+        ((_labels, value),) = figures(name)
+        return value
+
+    assert one("airflow_num_queued_tasks") == one("airflow_num_running_tasks") == one("airflow_import_errors") == 0
+    assert one('airflow_pool_slots{pool="default_pool"}') == one('airflow_pool_open_slots{pool="default_pool"}') == 128
+    assert [labels["component"] for labels, _age in figures("airflow_heartbeat_age_seconds < 60")] == ["scheduler"]
+    assert {labels["worker"] for labels, _slots in figures("airflow_worker_slots")} == {WORKER}
+    assert {workers for _labels, workers in figures('airflow_queue_workers{queue="default"}')} == {1}
+    running = {(labels["instance"], labels["component"]) for labels, _one in figures("airflow_deployment_info")}
+    assert {(WORKER, "worker"), (FIRST, "webserver"), (SECOND, "webserver")} <= running
+    assert one("airflow_database_connections") > 0
+    assert one("airflow_database_connections_limit") == float(query("SELECT @@max_connections")[0])
+    assert [labels["instance"] for labels, up in figures("up") if not up] == []
+    assert {labels["alertname"] for labels, _one in figures('ALERTS{alertstate="firing"}')} == {"AirflowDeadMansSwitch"}
