@@ -10,6 +10,7 @@ import concurrent.futures
 import contextlib
 import json
 import pathlib
+import pickle
 import subprocess
 import sys
 import time
@@ -90,10 +91,10 @@ class Tasks:
         return state
 
     def result(self, dag):
-        """What the last task of a DAG has returned."""
-        return json.loads(
-            self.query(f"SELECT value FROM xcom WHERE dag_id = '{dag}' ORDER BY timestamp DESC LIMIT 1")[0]
-        )
+        """What the last task of a DAG has returned: 1.10 keeps it as a pickle."""
+        (value,) = self.query(f"SELECT hex(value) FROM xcom WHERE dag_id = '{dag}' ORDER BY timestamp DESC LIMIT 1")
+        kept = bytes.fromhex(value)
+        return pickle.loads(kept) if kept[:1] == pickle.PROTO else json.loads(kept)
 
 
 def other_users(tasks, playbook, site):

@@ -22,7 +22,7 @@ import re
 # has left a result. Tasks open none. The API server's second pool, for asynchronous requests, is hardly used: 2.
 # Before 3.0 each task has connections of its own, `each_task`: for the process that runs it, and in 1.10 for the one
 # that watches it. Measured on 2.11.2 with 16 tasks at work: web server 6 with 4 processes, scheduler 2, DAG processor 4
-# with 2 processes, triggerer 1, worker 25.
+# with 2 processes, triggerer 1, worker 25; on 1.10.15 web server 12 with 4, one of them being replaced, scheduler 5, worker 36.
 #
 # `memory` says what a component takes, in MiB, in the same way: the proportional set size of its processes.
 # `task_memory` is what a task adds to it on a worker, with its process of the pool, when it does nothing but wait.
@@ -140,6 +140,7 @@ _COMPONENTS_1_10 = {
     "webserver": dict(
         _WEBSERVER_2,
         runs_user_code=True,
+        connections={"fixed": 1, "each": 3, "of": "webserver.workers", "usual": 4},
         memory={"fixed": 135, "each": 61, "of": "webserver.workers", "usual": 4},
     ),
     "scheduler": dict(_COMPONENTS_2["scheduler"], single=True, memory={"fixed": 120}),
