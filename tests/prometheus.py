@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Debian's Prometheus as a process of the tests, with a past of its own or with something to watch, and questions to any Prometheus."""
+"""Debian's Prometheus as a process of the tests, with a past or with something to watch, and questions to any."""
 
 from __future__ import annotations
 

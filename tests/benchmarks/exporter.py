@@ -37,12 +37,12 @@ ANYTHING = {
 }
 
 
-def unfinished(state="i"):
-    """SQL for the state of the task instance i."""
+def state(unfinished):
+    """SQL for the state of row i, of which so many are unfinished."""
     cases, before = [], 0
-    for name, number in UNFINISHED.items():
+    for name, number in unfinished.items():
         before += number
-        cases.append("WHEN %s <= %d THEN '%s'" % (state, before, name))
+        cases.append("WHEN i <= %d THEN '%s'" % (before, name))
     return "CASE %s WHEN i %% 50 = 0 THEN 'failed' ELSE 'success' END" % " ".join(cases)
 
 
@@ -59,7 +59,7 @@ def fill(sql, size):
             {
                 "dag_id": "'dag_' || (i % 500)",
                 "run_id": "'run_' || i",
-                "state": "CASE WHEN i <= 60 THEN 'running' WHEN i <= 80 THEN 'queued' WHEN i % 50 = 0 THEN 'failed' ELSE 'success' END",
+                "state": state({"running": 60, "queued": 20}),
                 "execution_date": when,
                 "logical_date": when,
             },
@@ -70,7 +70,7 @@ def fill(sql, size):
                 "dag_id": "'dag_' || (i % 500)",
                 "task_id": "'task_' || i",
                 "run_id": run,
-                "state": unfinished(),
+                "state": state(UNFINISHED),
                 "execution_date": when,
                 "queued_dttm": when,
                 "pool": "'pool_' || (i % 20)",
@@ -81,8 +81,9 @@ def fill(sql, size):
         "job": (
             size * JOBS_EACH,
             {
-                "job_type": "(ARRAY['SchedulerJob', 'TriggererJob', 'DagProcessorJob'])[1 + i / 10 % 3]"
-                .join(("CASE WHEN i % 10 = 0 THEN ", " ELSE 'LocalTaskJob' END")),
+                "job_type": "(ARRAY['SchedulerJob', 'TriggererJob', 'DagProcessorJob'])[1 + i / 10 % 3]".join(
+                    ("CASE WHEN i % 10 = 0 THEN ", " ELSE 'LocalTaskJob' END")
+                ),
                 "state": "CASE WHEN i <= 90 THEN 'running' ELSE 'success' END",
                 "hostname": "'host_' || (i % 8)",
                 "latest_heartbeat": when,
@@ -103,7 +104,8 @@ def fill(sql, size):
                 wanted[column] = ANYTHING[kind]
         sql(
             # What a row refers to need not be there.
-            "SET session_replication_role = replica; TRUNCATE %s CASCADE; INSERT INTO %s (%s) SELECT %s FROM generate_series(1, %d) i"
+            "SET session_replication_role = replica; TRUNCATE %s CASCADE; "
+            "INSERT INTO %s (%s) SELECT %s FROM generate_series(1, %d) i"
             % (table, table, ", ".join(wanted), ", ".join(wanted.values()), number)
         )
     sql("VACUUM (ANALYZE)")
@@ -142,9 +144,8 @@ class Database:
         self.name = "exporter_%d" % size
         hosts.sh(
             "db1",
-            "runuser -u postgres -- sh -c '"
-            "dropdb --if-exists {0}; createdb {0}; pg_dump --schema-only --no-owner airflow | psql -qX {0}'"
-            " >/dev/null 2>&1".format(self.name),
+            f"runuser -u postgres -- sh -c 'dropdb --if-exists {self.name}; createdb {self.name};"
+            f" pg_dump --schema-only --no-owner airflow | psql -qX {self.name}' >/dev/null 2>&1",
         )
         fill(self.sql, size)
 

@@ -39,7 +39,8 @@ class Database:
         self.config = self.place / "airflow.cfg"
         self.drivers = drivers
         self.config.write_text(
-            f"[core]\nload_examples = False\nfernet_key = {FERNET_KEY}\nsql_alchemy_conn = {url}\nlogging_level = WARNING\n"
+            f"[core]\nload_examples = False\nfernet_key = {FERNET_KEY}\nsql_alchemy_conn = {url}\n"
+            "logging_level = WARNING\n"
             "auth_manager = airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager\n"
             f"[database]\nsql_alchemy_conn = {url}\n[logging]\nlogging_level = WARNING\n"
         )

@@ -145,9 +145,10 @@ class PostgreSQL(Server):
     def rights(self, user, database):
         """What a user may, on the server and in a database."""
         return self.sql(
-            f"SELECT rolsuper, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls, rolconnlimit"
+            "SELECT rolsuper, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls, rolconnlimit"
             f" FROM pg_roles WHERE rolname = '{user}';"
-            f"SELECT table_name, privilege_type FROM information_schema.role_table_grants WHERE grantee = '{user}' ORDER BY 1, 2",
+            "SELECT table_name, privilege_type FROM information_schema.role_table_grants"
+            f" WHERE grantee = '{user}' ORDER BY 1, 2",
             database,
         ).splitlines()
 
@@ -188,7 +189,8 @@ class MariaDB(Server):
         self.sh(
             "mkdir -p /run/mysqld; chown mysql: /run/mysqld; "
             f"setsid {self.daemon} --user=mysql --bind-address=0.0.0.0 --default-time-zone=+05:30 --skip-log-bin"
-            " --explicit-defaults-for-timestamp=1 --innodb-flush-log-at-trx-commit=0 >/var/log/server.log 2>&1 </dev/null &"
+            " --explicit-defaults-for-timestamp=1 --innodb-flush-log-at-trx-commit=0"
+            " >/var/log/server.log 2>&1 </dev/null &"
         )
         wait(self.alive, "the server does not start")
 

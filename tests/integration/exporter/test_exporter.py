@@ -53,7 +53,14 @@ FACTS = {
     ],
     "import_errors": 2,
 }
-NOTHING = {"pools": {"default_pool": 128}, "include_deferred": [], "tasks": [], "runs": {}, "jobs": [], "import_errors": 0}
+NOTHING = {
+    "pools": {"default_pool": 128},
+    "include_deferred": [],
+    "tasks": [],
+    "runs": {},
+    "jobs": [],
+    "import_errors": 0,
+}
 
 
 def told(name, value, **labels):
@@ -209,7 +216,10 @@ def test_connections_stay_within_the_limit(database):
     assert max(seen) == 1
     others = [database.server.asks(database.user, database.schema) for _time in range(6)]
     try:
-        wait(lambda: [one for one in others if one.poll() is not None], "six connections are let in beside the exporter's")
+        wait(
+            lambda: [one for one in others if one.poll() is not None],
+            "seven connections are let in",
+        )
         assert database.server.connections(database.user) <= 5
     finally:
         said = [one.communicate("")[0] for one in others]
