@@ -115,6 +115,8 @@ class Broker:
 
         self.app = Celery(broker=broker_url(config))
         self.app.conf.broker_connection_retry = False
+        # One that was kept would be of no use when the broker comes back.
+        self.app.conf.broker_pool_limit = 0
         # Else a broker that is away holds a question up for minutes.
         self.app.conf.broker_connection_timeout = PATIENCE
         options = {"socket_timeout": 2 * PATIENCE, "socket_connect_timeout": PATIENCE, "max_retries": 0}
@@ -127,7 +129,6 @@ class Broker:
         except Exception as error:
             # The text of an error may hold the address it was given, password included.
             print("cannot ask the broker: %s" % type(error).__name__, file=sys.stderr, flush=True)
-            self.app.pool.force_close_all()
             return [("airflow_celery_up", {}, 0)]
         return found + [("airflow_celery_up", {}, 1)]
 

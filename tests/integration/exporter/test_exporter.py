@@ -253,6 +253,7 @@ def test_the_documented_statements_give_the_same_rights(database):
 
 def test_a_locked_table_is_not_waited_for(database):
     """The database gives up on a query that waits, as it does during a migration, and the others are answered."""
+    database.put(FACTS)
     database.later()
     said = len(database.log.read_text())
     with ThreadPoolExecutor() as pool:

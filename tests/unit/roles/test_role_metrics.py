@@ -151,12 +151,10 @@ def test_a_broker_that_is_away(metrics, monkeypatch, capsys):
         raise Refused("cannot connect to redis://:s3cret@h:6379/0")
 
     monkeypatch.setattr(metrics, "celery", ask)
-    closed = []
     broker = object.__new__(metrics.Broker)
-    broker.app = type("App", (), {"pool": type("Pool", (), {"force_close_all": lambda self: closed.append(1)})()})()
+    broker.app = None
     assert broker.samples() == [("airflow_celery_up", {}, 0)]
-    said = capsys.readouterr().err
-    assert said == "cannot ask the broker: Refused\n" and closed == [1]
+    assert capsys.readouterr().err == "cannot ask the broker: Refused\n"
 
 
 def test_its_syntax_is_that_of_the_oldest_python_of_a_release():
