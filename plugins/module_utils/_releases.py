@@ -22,7 +22,8 @@ import re
 # has left a result. Tasks open none. The API server's second pool, for asynchronous requests, is hardly used: 2.
 # Before 3.0 each task has connections of its own, `each_task`: for the process that runs it, and in 1.10 for the one
 # that watches it. Measured on 2.11.2 with 16 tasks at work: web server 6 with 4 processes, scheduler 2, DAG processor 4
-# with 2 processes, triggerer 1, worker 25; on 1.10.15 web server 12 with 4, one of them being replaced, scheduler 5, worker 36.
+# with 2 processes, triggerer 1, worker 25; on 1.10.15 web server 12 with 4, one of them being replaced, scheduler 5,
+# worker 36.
 #
 # `memory` says what a component takes, in MiB, in the same way: the proportional set size of its processes.
 # `task_memory` is what a task adds to it on a worker, with its process of the pool, when it does nothing but wait.

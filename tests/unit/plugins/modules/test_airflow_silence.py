@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the module tells an Alertmanager. That a run keeps its silence, and no longer, is for the scenario monitoring."""
+"""What the module tells an Alertmanager. How a run keeps its silence is shown by the scenario monitoring."""
 
 from __future__ import annotations
 
