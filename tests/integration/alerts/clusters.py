@@ -44,10 +44,10 @@ def steady(value):
     return f"{value}+0x{SAMPLES}"
 
 
-def series(name, value=0, /, **labels):
+def series(metric, value=0, /, **labels):
     """A series as an entry of a dictionary."""
     inside = ",".join(f'{label}="{content}"' for label, content in sorted(labels.items()))
-    return {f"{name}{{{inside}}}" if inside else name: steady(value)}
+    return {f"{metric}{{{inside}}}" if inside else metric: steady(value)}
 
 
 def healthy(version):
@@ -55,8 +55,8 @@ def healthy(version):
     components = release(version)["components"]
     found = {}
 
-    def add(name, value, /, **labels):
-        found.update(series(name, value, **labels))
+    def add(metric, value, /, **labels):
+        found.update(series(metric, value, **labels))
 
     for host in MASTERS + WORKERS + OTHERS:
         named = {"worker": host} if host in WORKERS else {}
