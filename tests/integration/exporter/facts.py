@@ -8,11 +8,11 @@ The facts are read from standard input. What is printed is the release's own wor
 """
 
 import datetime
+import importlib
 import json
 import math
 import sys
 
-import airflow.models
 from airflow import settings
 from airflow.models import Pool
 from airflow.models.base import Base
@@ -24,8 +24,8 @@ try:
 
     import_all_models()
 except ImportError:
-    # Before 2.0.
-    import airflow.jobs  # noqa: F401
+    # Before 2.0, a table is known once its module is.
+    importlib.import_module("airflow.jobs")
 
 DAG = "exported"
 FACTS = json.load(sys.stdin)
