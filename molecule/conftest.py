@@ -14,8 +14,8 @@ import sys
 
 import pytest
 
-# What tests of all kinds share.
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests"))
+# What tests of all kinds share, and the collection itself.
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / name) for name in ("tests", "collections")]
 
 
 def pytest_configure(config):

@@ -12,9 +12,10 @@ import json
 import pathlib
 import pickle
 import subprocess
-import sys
 import time
 import urllib.request
+
+from ansible_collections.dataops.airflow.plugins.module_utils._releases import release
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHARED = ROOT / "molecule/shared"
@@ -23,9 +24,6 @@ DAGS = "/users/airflow/airflow/dags"
 COMMANDS = "/usr/local/lib/airflow-impersonation"
 SUDOERS = "/etc/sudoers.d/airflow-impersonation"
 DATABASE_PORT = 3306
-
-sys.path.insert(0, str(ROOT / "collections"))
-from ansible_collections.dataops.airflow.plugins.module_utils._releases import release  # noqa: E402
 
 
 def inside(node, command):

@@ -97,7 +97,11 @@ class Database:
         for _round in range(2):
             # All queries of a round have been asked when the first one of the next is.
             before = self.server.now()
-            wait(lambda: self.value("airflow_database_time_seconds", default=0) > before, self.log.read_text()[-2000:])  # noqa: B023 - called at once
+            self.asked_since(before)
+
+    def asked_since(self, moment):
+        """Waits until the exporter has asked the database after a moment of its clock."""
+        wait(lambda: self.value("airflow_database_time_seconds", default=0) > moment, self.log.read_text()[-2000:])
 
     def stop(self):
         if self.process:
