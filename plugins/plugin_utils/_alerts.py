@@ -16,6 +16,8 @@ SEVERITIES = ("critical", "warning", "none")
 _FIELDS = ("expr", "for", "severity", "deploy", "when", "summary", "description")
 _CHANGEABLE = ("enabled", "for", "severity")
 _DURATION = re.compile(r"^(?=.)([0-9]+y)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$|^0$")
+_GO_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|m|s)")
+_SECONDS = {"h": 3600, "m": 60, "s": 1, "ms": 0.001}
 _NUMBER = re.compile(r"^[0-9]+(\.[0-9]+)?$")
 
 
@@ -71,7 +73,26 @@ def alert_problems(declared, _release):
             found.append((variable, "it is no mapping", "write what changes: {for: 1m}"))
         else:
             found += _wrong_settings(variable, change, sorted(thresholds(known[name])))
+    found = found or _rare_answers(declared["alerts"]["interval"], known, changes)
     return found + _wrong_groups(declared["alerts"]["rules"])
+
+
+def _rare_answers(interval, known, changes):
+    """An exporter that asks the database more rarely than the alert about its silence bears."""
+    variable, alert = "airflow_exporters_interval", "AirflowDatabaseUnreachable"
+    parts = _GO_DURATION.findall(str(interval))
+    if not parts or "".join(number + unit for number, unit in parts) != str(interval):
+        return [(variable, "%r is no duration" % (interval,), "write it as Go does: 30s, 1m30s")]
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    settings = dict(known[alert], **changes.get(alert, {}))
+    if settings.get("enabled", True) and 2 * seconds > float(settings["threshold"]):
+        what = "%s fires %s s after the last answer, which is less than two of %s" % (
+            alert,
+            settings["threshold"],
+            interval,
+        )
+        return [(variable, what, "ask more often, or set airflow_alerts.%s.threshold to %d" % (alert, 2 * seconds))]
+    return []
 
 
 def _wrong_settings(variable, change, numbers):

@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where the runs are killed: everywhere with BENCH_INTERRUPTIONS=all, else at a few places that the seed chooses.
+"""Where runs are killed: at every boundary with BENCH_INTERRUPTIONS=all, else at a few places that the seed chooses.
 
 Between two tasks a kill leaves what the tasks before it have made. Where a task changed nothing on any host and nothing
 beside the inventory, the places before and after it leave the very same, and one stands for both: the later. So a run
-is killed at the start of each task that changes something, at the start of its last task, and in the middle of each
-that changes something and takes long.
+is killed at the start of each task that changes something, and at the start of its last task. The moments within a task
+have no end: the seed chooses some in those that change something and take long.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ import pytest
 SEED = os.environ.get("BENCH_SEED") or datetime.date.today().isoformat()
 ALL = os.environ.get("BENCH_INTERRUPTIONS") == "all"
 REMEMBERED = os.environ.get("BENCH_REMEMBERED")
-# A task that changes something and takes longer than these seconds is killed in its middle as well.
+# A task that changes something and takes longer than these seconds may be killed in its middle as well.
 LONG = 1
+# So many of each run, where all interruptions are asked for.
+MIDDLES = 3
 
 
 def pytest_report_header():
@@ -59,10 +61,19 @@ def kills(run):
     return found
 
 
-def sample():
+def boundaries_and_some_middles(run, chance):
+    middles = [kill for kill in run if kill.after]
+    chosen_ones = chance.sample(middles, min(MIDDLES, len(middles)))
+    return [kill for kill in run if not kill.after or kill in chosen_ones]
+
+
+def chosen():
     """What is at work for longer is what can be left half-done."""
     chance = random.Random(SEED)
     change, first = kills("side_effect"), kills("converge")
+    if ALL:
+        # The changes first: they need a cluster that works, and the first converges begin with bare hosts.
+        return [kill for run in (change, first) for kill in boundaries_and_some_middles(run, chance)]
     return [
         chance.choice([kill for kill in change if not kill.after]),
         chance.choice([kill for kill in change if kill.after]),
@@ -72,9 +83,7 @@ def sample():
 
 def pytest_generate_tests(metafunc):
     if "kill" in metafunc.fixturenames:
-        # The changes first: they need a cluster that works, and the first converges begin with bare hosts.
-        chosen = kills("side_effect") + kills("converge") if ALL else sample()
-        metafunc.parametrize("kill", chosen, ids=lambda kill: kill.id)
+        metafunc.parametrize("kill", chosen(), ids=lambda kill: kill.id)
 
 
 def memory(item):

@@ -78,7 +78,8 @@ def made(servers, drivers, tmp_path_factory):
 def written(made, tmp_path_factory):
     """The directory of what the roles write: each exporter's configuration, and the jobs of Prometheus.
 
-    A database's container stands for the monitor of its cluster. The account is made by the role's own tasks.
+    A database's container stands for the monitor of its cluster. The accounts are made by the roles' own tasks: that of
+    the exporter, and one that Airflow itself would have.
     """
     place = tmp_path_factory.mktemp("written")
     hosts = {
@@ -105,6 +106,14 @@ def written(made, tmp_path_factory):
     }
     role = "dataops.airflow.airflow_exporters"
     tasks = [
+        {
+            "name": "Make an account for Airflow",
+            "ansible.builtin.include_role": {"name": "dataops.airflow.airflow_database", "tasks_from": "account"},
+            "vars": {
+                "airflow_database_user": "{{ airflow_monitor_database_user | replace('monitor', 'owner') }}",
+                "airflow_database_password": PASSWORD,
+            },
+        },
         *(
             {
                 "name": "Make the account",

@@ -218,7 +218,7 @@ class MySQL(MariaDB):
     name = "mysql"
     image = "dataops-airflow-base:trixie"
     program, daemon = "mysql", "mysqld"
-    setup = SID + INSTALL + "python3-cryptography >/dev/null\n"
+    setup = SID + INSTALL + ">/dev/null\n"
     setup += "apt-get -qq install -y --no-install-recommends --target-release sid mysql-server >/dev/null\n"
 
 

@@ -248,6 +248,12 @@ def test_the_documented_statements_give_the_same_rights(database):
         assert given[1:] == [f"{table}|SELECT" for table in tables]
 
 
+def test_airflow_s_own_account_lets_it_change_tables(database):
+    process = database.server.asks(database.user.replace("monitor", "owner"), database.schema)
+    said = process.communicate("CREATE TABLE of_the_owner (id int); DROP TABLE of_the_owner;")[0]
+    assert process.returncode == 0, said
+
+
 # --- when things go wrong
 
 

@@ -25,6 +25,7 @@ TABLE = {
     },
     "Always": {"expr": "vector(1)", "severity": "none", "summary": "It works", "description": "It does."},
 }
+KNOWN = dict(TABLE, AirflowDatabaseUnreachable={"expr": "...", "severity": "critical", "threshold": 120})
 URL = "https://wiki.example.com/{alert}"
 
 
@@ -69,18 +70,48 @@ def test_what_the_cluster_does_not_have_needs_no_alert_even_if_it_is_changed():
     assert [rule["alert"] for rule in alert_rules(table, {"Full": {"for": "1m"}}, URL)] == ["Always"]
 
 
+def problems(changes, interval="30s"):
+    return alert_problems({"alerts": {"changes": changes, "rules": [], "known": KNOWN, "interval": interval}}, None)
+
+
 @pytest.mark.parametrize("duration", ["0", "90s", "15m", "1h30m", "1d", "500ms", 0])
 def test_durations_are_those_of_prometheus(duration):
-    declared = {"alerts": {"changes": {"Full": {"for": duration}}, "rules": [], "known": TABLE}}
-    assert alert_problems(declared, None) == []
+    assert problems({"Full": {"for": duration}}) == []
 
 
 @pytest.mark.parametrize("duration", ["", "15", "m", "30m1h", "1.5h", "15 m", None])
 def test_what_is_no_duration_is_refused(duration):
-    declared = {"alerts": {"changes": {"Full": {"for": duration}}, "rules": [], "known": TABLE}}
-    assert [problem[0] for problem in alert_problems(declared, None)] == ["airflow_alerts.Full.for"]
+    assert [problem[0] for problem in problems({"Full": {"for": duration}})] == ["airflow_alerts.Full.for"]
 
 
 def test_a_threshold_may_be_written_as_text():
-    declared = {"alerts": {"changes": {"Full": {"threshold": "0.7"}}, "rules": [], "known": TABLE}}
-    assert alert_problems(declared, None) == []
+    assert problems({"Full": {"threshold": "0.7"}}) == []
+
+
+@pytest.mark.parametrize(
+    "interval, changes",
+    [
+        ("60s", {}),
+        ("1m0.000s", {}),
+        ("500ms", {}),
+        ("1h", {"AirflowDatabaseUnreachable": {"threshold": "7200"}}),
+        ("1h", {"AirflowDatabaseUnreachable": {"enabled": False}}),
+    ],
+)
+def test_the_database_is_asked_twice_before_its_silence_is_told(interval, changes):
+    assert problems(changes, interval) == []
+
+
+@pytest.mark.parametrize(
+    "interval, changes",
+    [
+        ("61s", {}),
+        ("1h", {"AirflowDatabaseUnreachable": {"threshold": 7199}}),
+        ("", {}),
+        ("1d", {}),
+        ("30 s", {}),
+        (30, {}),
+    ],
+)
+def test_an_exporter_that_asks_too_rarely_is_refused(interval, changes):
+    assert [problem[0] for problem in problems(changes, interval)] == ["airflow_exporters_interval"]

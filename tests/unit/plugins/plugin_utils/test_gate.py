@@ -81,7 +81,9 @@ GOOD = {
         "known": {
             "AirflowTaskQueued": {"expr": "airflow_num_queued_tasks > 0", "for": "15m", "severity": "critical"},
             "AirflowDiskFilling": {"expr": "...", "severity": "warning", "threshold": 0.1, "hours": 24},
+            "AirflowDatabaseUnreachable": {"expr": "...", "severity": "critical", "threshold": 120},
         },
+        "interval": "30s",
     },
     "aws": {
         "rds": {
