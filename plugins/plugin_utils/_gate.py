@@ -221,6 +221,9 @@ def _secrets(declared, release):
         elif variable in ("airflow_jwt_secret", "airflow_api_secret_key") and len(value) < MINIMUM_SECRET:
             what = "it has %d characters, and needs %d" % (len(value), MINIMUM_SECRET)
             found.append((variable, what, "generate a longer one"))
+        elif variable == "airflow_monitor_database_password" and "?" in value and declared["mysql_exporter"]:
+            what = "the exporter of MySQL takes what comes after its ? for settings"
+            found.append((variable, what, "choose one without ?, or set airflow_database_exporter: false"))
     return found
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import copy
 import pathlib
 import re
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from prometheus import get, wait
+from prometheus import free_port, get, tree, wait
 from servers import PASSWORD
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -252,6 +253,30 @@ def test_airflow_s_own_account_lets_it_change_tables(database):
     process = database.server.asks(database.user.replace("monitor", "owner"), database.schema)
     said = process.communicate("CREATE TABLE of_the_owner (id int); DROP TABLE of_the_owner;")[0]
     assert process.returncode == 0, said
+
+
+def scraped(port):
+    try:
+        return get(f"http://127.0.0.1:{port}/metrics")
+    except OSError:
+        return ""
+
+
+@pytest.mark.parametrize("name", ["1.10-mariadb", "3.3-mysql"])
+def test_the_distribution_s_exporter_of_mysql_gets_in(name, made, written):
+    """It reads the password from a file in which much of it would mean something else."""
+    port = free_port()
+    argv = [f"--config.my-cnf={written}/{name}.cnf", f"--web.listen-address=127.0.0.1:{port}"]
+    shown = (ROOT / "roles/airflow_dashboards/files/airflow-hosts.json").read_text(encoding="utf-8")
+    wanted = set(re.findall(r"\bmysql_\w+", shown))
+    exporter = subprocess.Popen([tree("prometheus-mysqld-exporter") / "prometheus-mysqld-exporter", *argv])
+    try:
+        said = wait(lambda: scraped(port), "the exporter does not start")
+    finally:
+        exporter.terminate()
+        exporter.wait(30)
+    assert "mysql_up 1" in said.splitlines()
+    assert wanted <= set(re.findall(r"^\w+", said, re.M))
 
 
 # --- when things go wrong

@@ -39,6 +39,7 @@ GOOD = {
         "airflow_execution_api_url": "http://127.0.0.1:8089/execution/",
     },
     "database_type": "postgresql",
+    "mysql_exporter": False,
     "database_url_given": False,
     "broker_url_given": False,
     "ca_files": {"airflow_database_ca_file": "", "airflow_broker_ca_file": ""},
