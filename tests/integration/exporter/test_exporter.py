@@ -231,8 +231,8 @@ def test_connections_stay_within_the_limit(database):
 def documented(kind):
     """The statements of the page for a kind of server."""
     text = (ROOT / "docs/MONITORING.md").read_text(encoding="utf-8")
-    blocks = re.findall("```sql\n(.*?)```", text, re.S)
-    (found,) = [block for block in blocks if ("-- PostgreSQL" in block) == (kind == "postgresql")]
+    head = {"postgresql": "-- PostgreSQL", "mysql": "-- MySQL"}[kind]
+    (found,) = re.findall(f"```sql\n({head}.*?)```", text, re.S)
     return found
 
 
