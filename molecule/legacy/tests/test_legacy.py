@@ -87,7 +87,7 @@ def at_home(playbook):
 
 
 def test_addresses_endpoints_secrets_and_the_version_are_other_ones():
-    other = {"airflow_version", "airflow_python_executable", "airflow_monitor_database_password"}
+    other = {"airflow_version", "airflow_python_executable"}
     assert differences(FIRST) == SERVERS | other
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import pty
@@ -115,6 +116,16 @@ def test_readme_leads_to_a_cluster(cluster):
         assert sorted(recap) == HOSTS
         assert all(well for changed, well in recap.values())
     assert promised == deployed
+
+
+def test_host_in_the_group_of_monitors_watches_all(cluster):
+    url = "http://127.0.0.1:9090/api/v1/query?query=up"
+    program = f"import urllib.request; print(urllib.request.urlopen('{url}').read().decode())"
+    answer = json.loads(subprocess.check_output(["docker", "exec", "airflow-newcomer-h1", "python3", "-c", program]))
+    up = [(series["metric"], series["value"][1]) for series in answer["data"]["result"]]
+    assert {metric["instance"] for metric, value in up} == set(HOSTS)
+    assert "airflow" in {metric["job"] for metric, value in up}
+    assert [metric for metric, value in up if value != "1"] == []
 
 
 def test_vault_is_encrypted(cluster):
