@@ -79,6 +79,12 @@ def made(servers, drivers, tmp_path_factory):
     return {database.name: database for database in found}
 
 
+def users_made(shown):
+    """The lines of a run that tell of users made on MySQL."""
+    tasks = re.findall(r"^TASK [^\n]*Have the server create[^\n]*\n.*?\n\n", shown, re.M | re.S)
+    return sorted(re.findall("^changed: .*", "".join(tasks), re.M))
+
+
 @pytest.fixture(scope="session")
 def written(made, tmp_path_factory):
     """The directory of what the roles write: each exporter's configuration, and the jobs of Prometheus.
@@ -153,7 +159,11 @@ def written(made, tmp_path_factory):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     environment.update(ANSIBLE_COLLECTIONS_PATH=str(ROOT / "collections"), ANSIBLE_NOCOLOR="1", ANSIBLE_PIPELINING="1")
     program = PROGRAMS / "ansible-playbook"
-    said = run(program, place / "account.json", "-i", place / "hosts.json", env=environment, cwd=place)
+    accounts = [program, place / "account.json", "-i", place / "hosts.json"]
+    promised = run(*accounts, "--check", "--limit", "*-mariadb,*-mysql", env=environment, cwd=place)
+    said = run(*accounts, env=environment, cwd=place)
+    # Check mode tells of the users that are then made.
+    assert users_made(promised) == users_made(said) != []
     again = run(program, place / "account.json", "-i", place / "hosts.json", env=environment, cwd=place)
     assert "changed=0" in again and not re.search("changed=[1-9]", again), again
     assert PASSWORD not in said + again
