@@ -26,7 +26,9 @@ export DEBIAN_FRONTEND=noninteractive
 printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
 chmod +x /usr/sbin/policy-rc.d
 """
-INSTALL = "apt-get -qq update && apt-get -qq install -y --no-install-recommends python3-psycopg2 python3-pymysql "
+# Without the clients of the collection, check mode could not look.
+CLIENTS = "python3-psycopg2 python3-pymysql python3-cryptography "
+INSTALL = "apt-get -qq update && apt-get -qq install -y --no-install-recommends " + CLIENTS
 POSTGRESQL = r"""
 cat > /etc/postgresql/15/main/conf.d/test.conf <<END
 listen_addresses = '*'
