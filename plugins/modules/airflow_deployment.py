@@ -27,49 +27,54 @@ attributes:
       - A secret that changed shows as a changed keyed hash.
     support: full
 options:
-  path:
-    description: The directory of the deployment. Its last part is the digest.
-    type: path
+  deployment:
+    description: What the deployment is. The variable C(airflow_deployment) of the roles has all of it.
+    type: dict
     required: true
+    suboptions:
+      path:
+        description: The directory of the deployment. Its last part is the digest.
+        type: path
+        required: true
+      release:
+        description: The virtual environment of the deployment.
+        type: path
+        required: true
+      version:
+        description: Airflow version of the deployment.
+        type: str
+        required: true
+      config:
+        description: Text of C(airflow.cfg).
+        type: str
+        required: true
+      environment:
+        description:
+          - Variables every process of the deployment gets. They are shown in diffs, so they are no place for secrets.
+        type: dict
+        default: {}
+      files:
+        description: Further files beside C(airflow.cfg), their texts by their names. They are shown in diffs, too.
+        type: dict
+        default: {}
+      secrets:
+        description: Name and value of each secret.
+        type: dict
+        default: {}
+      secret_environment:
+        description:
+          - Variables of every process that are secrets. Only root reads their file, C(secrets/environment), as systemd
+            does for a unit that names it.
+        type: dict
+        default: {}
+      fingerprints:
+        description: Name and keyed hash of each secret.
+        type: dict
+        default: {}
   current:
     description: A link that names the deployment in use. It is read, to show what differs, and never written.
     type: path
     default: /opt/airflow/current
-  release:
-    description: The virtual environment of the deployment.
-    type: path
-    required: true
-  version:
-    description: Airflow version of the deployment.
-    type: str
-    required: true
-  config:
-    description: Text of C(airflow.cfg).
-    type: str
-    required: true
-  environment:
-    description:
-      - Variables every process of the deployment gets. They are shown in diffs, so they are no place for secrets.
-    type: dict
-    default: {}
-  files:
-    description: Further files beside C(airflow.cfg), their texts by their names. They are shown in diffs, too.
-    type: dict
-    default: {}
-  secrets:
-    description: Name and value of each secret.
-    type: dict
-    default: {}
-  secret_environment:
-    description:
-      - Variables of every process that are secrets. Only root reads their file, C(secrets/environment), as systemd does
-        for a unit that names it.
-    type: dict
-    default: {}
-  fingerprints:
-    description: Name and keyed hash of each secret.
-    type: dict
-    default: {}
   group:
     description: The group that may read the secrets.
     type: str
@@ -77,15 +82,15 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Write the deployment that the inventory describes
+- name: Write a deployment
   dataops.airflow.airflow_deployment:
-    path: "{{ airflow_deployment.path }}"
-    release: "{{ airflow_deployment.release }}"
-    version: "{{ airflow_deployment.version }}"
-    config: "{{ airflow_deployment.config }}"
-    secrets: "{{ airflow_deployment.secrets }}"
-    secret_environment: "{{ airflow_deployment.secret_environment }}"
-    fingerprints: "{{ airflow_deployment.fingerprints }}"
+    deployment:
+      path: /opt/airflow/deployments/0f3a9be41c22
+      release: /opt/airflow/releases/3.3.2-0be18504e633
+      version: 3.3.2
+      config: "{{ lookup('ansible.builtin.template', 'airflow.cfg.j2') }}"
+      secrets:
+        core.fernet_key: "{{ vault_airflow_fernet_key }}"
 """
 
 RETURN = r"""
@@ -117,34 +122,34 @@ from ..module_utils._lock import alone
 class Deployment:
     """What the directory should hold, and what it does."""
 
-    def __init__(self, parameters):
-        self.path = parameters["path"]
-        self.release = parameters["release"]
-        self.group = parameters["group"]
+    def __init__(self, declared, group):
+        self.path = declared["path"]
+        self.release = declared["release"]
+        self.group = group
         try:
             self.gid = grp.getgrnam(self.group).gr_gid
         except KeyError:
             self.gid = None
-        environment = assignments(parameters["environment"])
+        environment = assignments(declared["environment"])
         manifest = {
             "digest": os.path.basename(self.path),
-            "version": parameters["version"],
+            "version": declared["version"],
             "release": self.release,
-            "fingerprints": parameters["fingerprints"],
+            "fingerprints": declared["fingerprints"],
         }
         # name -> (content, mode)
         self.files = {
-            "airflow.cfg": (parameters["config"], 0o644),
+            "airflow.cfg": (declared["config"], 0o644),
             "environment": (environment, 0o640),
             "manifest.json": (json.dumps(manifest, indent=2, sort_keys=True) + "\n", 0o644),
         }
-        for name, value in parameters["files"].items():
+        for name, value in declared["files"].items():
             self.files[name] = (str(value), 0o644)
-        for name, value in parameters["secrets"].items():
+        for name, value in declared["secrets"].items():
             self.files["secrets/" + name] = (str(value), 0o640)
-        if parameters["secret_environment"]:
+        if declared["secret_environment"]:
             # For systemd, which reads it before it becomes the user.
-            self.files["secrets/environment"] = (assignments(parameters["secret_environment"]), 0o600)
+            self.files["secrets/environment"] = (assignments(declared["secret_environment"]), 0o600)
 
     def wrong(self):
         """Names of what is not as it should be; everything, when there is no such deployment."""
@@ -308,28 +313,34 @@ def described(config, environment, files, fingerprints):
 def main():
     module = AnsibleModule(
         argument_spec=dict(
-            path=dict(type="path", required=True),
+            deployment=dict(
+                type="dict",
+                required=True,
+                options=dict(
+                    path=dict(type="path", required=True),
+                    release=dict(type="path", required=True),
+                    version=dict(type="str", required=True),
+                    config=dict(type="str", required=True),
+                    environment=dict(type="dict", default={}),
+                    files=dict(type="dict", default={}),
+                    secrets=dict(type="dict", default={}, no_log=True),
+                    secret_environment=dict(type="dict", default={}, no_log=True),
+                    fingerprints=dict(type="dict", default={}),
+                ),
+            ),
             current=dict(type="path", default="/opt/airflow/current"),
-            release=dict(type="path", required=True),
-            version=dict(type="str", required=True),
-            config=dict(type="str", required=True),
-            environment=dict(type="dict", default={}),
-            files=dict(type="dict", default={}),
-            secrets=dict(type="dict", default={}, no_log=True),
-            secret_environment=dict(type="dict", default={}, no_log=True),
-            fingerprints=dict(type="dict", default={}),
             group=dict(type="str", default="airflow"),
         ),
         supports_check_mode=True,
     )
-    parameters = module.params
-    deployment = Deployment(parameters)
+    declared = module.params["deployment"]
+    deployment = Deployment(declared, module.params["group"])
     exists = os.path.isdir(deployment.path)
     try:
         wrong = deployment.wrong()
         result = dict(changed=bool(wrong), path=deployment.path, repaired=wrong if exists else [])
         if wrong:
-            shown = deployment.path if exists else os.path.realpath(parameters["current"])
+            shown = deployment.path if exists else os.path.realpath(module.params["current"])
             try:
                 fingerprints = dict(json.loads(read(os.path.join(shown, "manifest.json")) or "")["fingerprints"])
             except (KeyError, TypeError, ValueError):
@@ -341,10 +352,10 @@ def main():
                 fingerprints,
             )
             after = described(
-                parameters["config"],
+                declared["config"],
                 deployment.files["environment"][0],
-                parameters["files"],
-                parameters["fingerprints"],
+                declared["files"],
+                declared["fingerprints"],
             )
             # The deployment's own path is in its airflow.cfg: shown as what changed, it would hide what did.
             before = before.replace(os.path.realpath(shown), "<deployment>")

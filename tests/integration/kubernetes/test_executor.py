@@ -98,13 +98,12 @@ def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("written")
     shared = dict(SHARED, airflow_root=str(folder / "{{ inventory_hostname }}"))
     (folder / "hosts.json").write_text(json.dumps({"all": {"vars": shared, "children": {"master": {"hosts": HOSTS}}}}))
+    names = ("path", "release", "version", "config", "environment", "files", "secrets", "fingerprints")
     deployment = {
-        "path": "{{ airflow_deployment.path }}",
+        "deployment": {name: "{{ airflow_deployment.%s }}" % name for name in names},
         "current": "{{ airflow_root }}/current",
         "group": "{{ airflow_group }}",
     }
-    for name in ("release", "version", "config", "environment", "files", "secrets", "fingerprints"):
-        deployment[name] = "{{ airflow_deployment.%s }}" % name
     tasks = [
         {"ansible.builtin.import_role": {"name": "dataops.airflow.airflow", "tasks_from": "validate"}},
         {"dataops.airflow.airflow_deployment": deployment},

@@ -69,7 +69,9 @@ def call(bench, capsys):
     """Calls the module, and makes sure that no secret gets out of it."""
 
     def run(check=False, **more):
-        arguments = dict(bench.arguments, _ansible_check_mode=check, **more)
+        declared = dict(bench.arguments, **more)
+        beside = {name: declared.pop(name) for name in ("current", "group")}
+        arguments = dict(beside, deployment=declared, _ansible_check_mode=check)
         with patch_module_args(arguments), contextlib.suppress(SystemExit):
             airflow_deployment.main()
         text = capsys.readouterr().out
@@ -273,7 +275,7 @@ def test_missing_group(bench, call):
 
 def write(arguments, barrier):
     barrier.wait()
-    deployment = airflow_deployment.Deployment(arguments)
+    deployment = airflow_deployment.Deployment(arguments, GROUP)
     for count in range(20):
         with deployment.alone():
             deployment.write(deployment.wrong())
