@@ -95,6 +95,9 @@ class CallbackModule(CallbackBase):
         self.directory = pathlib.Path(os.environ.get("BENCH_RECORD_DIRECTORY", "."))
         self.playbook = "adhoc"
         self.started = []
+        # When each of them began, and which of them a host is at, by its name and that of the task.
+        self.began = []
+        self.at_work = {}
         self.beside = set()
         self.changed = []
         self.results = []
@@ -110,28 +113,42 @@ class CallbackModule(CallbackBase):
         self.sampler = subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.beside = beside(context.CLIARGS.get("inventory") or [])
 
-    def _end_task(self):
-        """Completes what is told of the task that ends now."""
+    def _look_beside(self):
+        """Lays what has changed beside the inventory to those tasks that may have done it."""
         now = beside(context.CLIARGS.get("inventory") or [])
-        if self.started:
-            self.started[-1]["seconds"] = round(time.monotonic() - self.started[-1].pop("began"), 1)
-            self.started[-1]["changed"] |= now != self.beside
+        if now != self.beside:
+            for task in self.started[-1:] + [self.started[number] for number in self.at_work.values()]:
+                task["changed"] = True
         self.beside = now
 
     def v2_playbook_on_task_start(self, task, is_conditional):
-        self._end_task()
-        self.started.append({"task": task.get_name(), "began": time.monotonic(), "changed": False})
+        self._look_beside()
+        self.started.append({"task": task.get_name(), "seconds": 0, "changed": False})
+        self.began.append(time.monotonic())
         if os.environ.get("BENCH_KILL_AT") == str(len(self.started) - 1):
             kill_after(float(os.environ.get("BENCH_KILL_AFTER", "0")))
+
+    def v2_runner_on_start(self, host, task):
+        # Where each host goes at its own pace, others start tasks before this one ends.
+        self.at_work[host.get_name(), task._uuid] = len(self.started) - 1
+
+    def _ended(self, result):
+        """What is told of the task that has ended on a host."""
+        number = self.at_work.pop((result.host.get_name(), result.task._uuid), len(self.started) - 1)
+        self.started[number]["seconds"] = round(time.monotonic() - self.began[number], 1)
+        return self.started[number]
+
+    def v2_runner_on_skipped(self, result):
+        self._ended(result)
 
     def v2_runner_on_ok(self, result):
         self.results.append(result.result)
         if result.result.get("changed"):
             self.changed.append([result.host.get_name(), result.task.get_name()])
-        self.started[-1]["changed"] |= may_have_changed(result)
+        self._ended(result)["changed"] |= may_have_changed(result)
 
     def v2_runner_on_failed(self, result, ignore_errors=False):
-        self.started[-1]["changed"] = True
+        self._ended(result)["changed"] = True
 
     v2_runner_on_unreachable = v2_runner_on_failed
 
@@ -139,7 +156,7 @@ class CallbackModule(CallbackBase):
         name = self.playbook + ("-check" if context.CLIARGS.get("check") else "")
         self.directory.mkdir(parents=True, exist_ok=True)
         number = len(list(self.directory.glob(name + "-[0-9]*.json"))) + 1
-        self._end_task()
+        self._look_beside()
         record = {
             "started": self.started,
             "changed": sorted(self.changed),
