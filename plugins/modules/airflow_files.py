@@ -70,6 +70,11 @@ options:
         description: Its mode, in octal.
         type: str
         default: "0644"
+      validate:
+        description:
+          - A command that ends with exit code 0 if the file will do, C(%s) being the path of the file before it is put
+            in its place. If it does not, what was there stays. It is not run in check mode.
+        type: str
   absent:
     description: Paths of files, of links and of directories with all that is in them, none of which should be there.
     type: list
@@ -112,8 +117,10 @@ import contextlib
 import grp
 import os
 import pwd
+import shlex
 import shutil
 import stat
+import subprocess
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -199,6 +206,7 @@ class File(Entry):
     def __init__(self, entry, defaults):
         super().__init__(entry, defaults)
         self.content = entry["content"]
+        self.validate = entry["validate"]
 
     def look(self, path):
         found = os.lstat(path)
@@ -227,7 +235,18 @@ class File(Entry):
             os.fchown(descriptor, *self.ids)
             os.fchmod(descriptor, self.mode)
             os.fsync(descriptor)
+        if self.validate:
+            self.prove(new)
         os.replace(new, self.path)
+
+    def prove(self, path):
+        """Has a program look at the file, and removes it if that refuses it."""
+        command = [word.replace("%s", path) for word in shlex.split(self.validate)]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+        if done.returncode:
+            os.unlink(path)
+            said = (done.stderr.strip() or done.stdout.strip())[-2000:]
+            raise OSError("%s refuses it with exit code %d: %s" % (command[0], done.returncode, said))
 
     def before(self):
         return super().before() + self.text()
@@ -255,7 +274,12 @@ def named(look_up, number, attribute):
 def main():
     owned = dict(path=dict(type="path", required=True), owner=dict(type="str"), group=dict(type="str"))
     directory = dict(owned, mode=dict(type="str", default="0750"))
-    file = dict(owned, content=dict(type="str", required=True), mode=dict(type="str", default="0644"))
+    file = dict(
+        owned,
+        content=dict(type="str", required=True),
+        mode=dict(type="str", default="0644"),
+        validate=dict(type="str"),
+    )
     module = AnsibleModule(
         argument_spec=dict(
             directories=dict(type="list", elements="dict", default=[], options=directory),

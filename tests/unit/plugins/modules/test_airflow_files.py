@@ -172,6 +172,17 @@ def test_removes_what_should_not_be_there(run, tmp_path):
     assert run(absent=paths)["changed"] is False
 
 
+def test_a_file_that_does_not_pass_leaves_the_old_one(run, tmp_path):
+    path = tmp_path / "file"
+    files = [{"path": str(path), "content": "good\n", "validate": "grep good %s"}]
+    assert run(files=files)["changed"]
+
+    refused = run(files=[dict(files[0], content="bad\n", validate="ls /nowhere %s")])
+
+    assert refused["failed"] and str(path) in refused["msg"] and "/nowhere" in refused["msg"]
+    assert path.read_text() == "good\n" and list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [("directory", "no file"), ("nowhere/file", "No such file"), ("file/below", "Not a directory")],
