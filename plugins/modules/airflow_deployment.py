@@ -116,6 +116,7 @@ import stat
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._files import discard, put
 from ..module_utils._lock import alone
 
 
@@ -215,7 +216,7 @@ class Deployment:
                 replace(path, lambda new: os.symlink(self.release, new))
             elif name in self.files:
                 content, mode = self.files[name]
-                replace(path, lambda new, content=content, mode=mode: put(new, content, mode, self.gid))
+                replace(path, lambda new, content=content, mode=mode: put(new, content, mode, 0, self.gid))
             elif name not in (".", "secrets"):
                 discard(path)
 
@@ -230,29 +231,10 @@ def replace(path, make):
     os.replace(new, path)
 
 
-def discard(path):
-    """Removes a file, a link or a directory; an earlier step may have done it."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.unlink(path)
-
-
 def own(path, mode, gid):
     """Makes a directory root's and `gid`'s, with this mode."""
     os.chown(path, 0, gid)
     os.chmod(path, mode)
-
-
-def put(path, content, mode, gid):
-    """Writes a file that was never readable by more users than in the end."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as handle:
-        handle.write(content.encode())
-        handle.flush()
-        os.fchown(descriptor, 0, gid)
-        os.fchmod(descriptor, mode)
-        os.fsync(descriptor)
 
 
 def assignments(environment):

@@ -113,16 +113,16 @@ paths:
   sample: [/var/lib/airflow/dags]
 """
 
-import contextlib
 import grp
 import os
 import pwd
 import shlex
-import shutil
 import stat
 import subprocess
 
 from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._files import discard, put
 
 
 class Entry:
@@ -226,15 +226,8 @@ class File(Entry):
 
     def put(self):
         new = self.path + ".new"
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(new)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(self.content.encode())
-            handle.flush()
-            os.fchown(descriptor, *self.ids)
-            os.fchmod(descriptor, self.mode)
-            os.fsync(descriptor)
+        discard(new)
+        put(new, self.content, self.mode, *self.ids)
         if self.validate:
             self.prove(new)
         os.replace(new, self.path)
@@ -253,14 +246,6 @@ class File(Entry):
 
     def after(self):
         return super().after() + self.content
-
-
-def remove(path):
-    """Removes a file, a link, or a directory with all that is in it."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        os.unlink(path)
 
 
 def named(look_up, number, attribute):
@@ -294,13 +279,13 @@ def main():
     # Whatever the caller's umask is: parents have to let the Airflow user through.
     os.umask(0o022)
     for path in filter(os.path.lexists, module.params["absent"]):
-        paths.append(path)
         diff.append(dict(before=path + "\n", after="", before_header=path, after_header=path))
         try:
             if not module.check_mode:
-                remove(path)
+                discard(path)
         except OSError as error:
             module.fail_json(msg="cannot remove %s: %s" % (path, error), paths=paths)
+        paths.append(path)
     kinds = [(Directory, "directories"), (File, "files")]
     for kind, declared in [(kind, entry) for kind, name in kinds for entry in module.params[name]]:
         try:
