@@ -165,7 +165,7 @@ trouble = guarded(ask)
 # Waiting here is cheap; to start this program again costs more than all it does.
 deadline = time.monotonic() + REQUEST.get("patience", 0)
 while REQUEST["kind"] == "components" and not healthy(trouble) and time.monotonic() < deadline:
-    time.sleep(1)
+    time.sleep(0.5)
     trouble = guarded(ask)
 print(json.dumps({"trouble": trouble}))
 """

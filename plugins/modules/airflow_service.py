@@ -54,7 +54,7 @@ options:
         type: bool
         default: false
       late:
-        description: Whether the unit is started only when the others that were started are healthy.
+        description: Whether the unit is started only when those of the others that have a health of V(job) are healthy.
         type: bool
         default: false
       health:
@@ -296,8 +296,7 @@ class Host:
             return
         if enable:
             systemctl("enable", "--quiet", *[unit.name + ".service" for unit in enable])
-        self._start([unit for unit in start if not unit.late], states)
-        self._start([unit for unit in start if unit.late], states)
+        self._start(start, states)
         # All at once: the other hosts carry on meanwhile, and a host is away for the time of its slowest unit only.
         for unit in restart:
             systemctl("restart", "--no-block", unit.name + ".service")
@@ -416,13 +415,26 @@ class Host:
                 systemctl("daemon-reload")
 
     def _start(self, units, states):
-        """Starts units, all at once, and waits for them."""
+        """Starts units and waits for them. Those that are late wait for the heartbeats of the others only, as an API
+        server takes longer than both.
+        """
+        late = [unit for unit in units if unit.late]
+        others = [unit for unit in units if not unit.late]
+        self._begin(others, states)
+        if late:
+            beating = [unit for unit in others if unit.health and unit.health["kind"] == "job"]
+            self._wait(dict.fromkeys(beating, 0), self.p["timeout"])
+            self._begin(late, states)
+        self._wait(dict.fromkeys(units, 0), self.p["timeout"])
+
+    @staticmethod
+    def _begin(units, states):
+        """Starts units, all at once."""
         for unit in units:
             # A unit that systemd gave up on needs this before it may start again.
             if states[unit.name]["active"] == "failed":
                 systemctl("reset-failed", unit.name + ".service")
             systemctl("start", "--no-block", unit.name + ".service")
-        self._wait(dict.fromkeys(units, 0), self.p["timeout"])
 
     def _wait(self, waiting, timeout):
         """Waits until units run what is declared, in other processes than `waiting` names, and are healthy."""
@@ -461,7 +473,7 @@ class Host:
                 if time.monotonic() - progress >= timeout:
                     unit = next(iter(waiting))
                     raise self._unhealthy(unit, began, why[unit])
-                time.sleep(1)
+                time.sleep(0.5)
 
     @staticmethod
     def _unhealthy(unit, began, why):

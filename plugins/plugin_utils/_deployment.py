@@ -66,8 +66,20 @@ def options_of(release, base, flat, declared, home):
     What a release does not have is left out where the user did not write it in this form.
     """
     imported = only_known(release, translate(release, from_flat(flat, home)[0]))
-    base = only_known(release, translate(release, base))
+    base = only_known(release, translate(release, with_async_address(release, base)))
     return merge(base, release["base_options"], imported, translate(release, declared))
+
+
+def with_async_address(release, options):
+    """The options with the database's address for asynchronous connections where Airflow would make a wrong one.
+
+    It makes it of the other address with a driver that does not know PostgreSQL's parameters of TLS.
+    """
+    url = options.get("database", {}).get("sql_alchemy_conn") or ""
+    driver = release["async_drivers"].get("postgresql")
+    if not driver or not re.match(r"postgres.*[?&]sslmode=", url):
+        return options
+    return merge(options, {"database": {"sql_alchemy_conn_async": re.sub("^postgres[^:]*", driver, url)}})
 
 
 def split_secrets(release, options):

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # What a competent person would write for one cluster on these very hosts, and run once: the same packages, the same locked
-# release with compiled bytecode, a configuration, units, a database, a user; done when every component is healthy.
+# release with compiled bytecode, a configuration, the same one DAG, units, a database, a user; done when every component of
+# every host is healthy.
 # No check mode, no second run, no other version, no refusal: what a converge by site.yml is compared with.
 # Usage: baseline.sh VERSION "REQUIREMENT" MASTER... -- WORKER...
 set -euo pipefail
 
-locks=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/roles/airflow_install/files/locks
+roles=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/roles
+locks=$roles/airflow_install/files/locks
 version=$1 requirement=$2
 shift 2
 masters=() workers=()
@@ -28,7 +30,7 @@ packages() { fresh && apt-get install -y -qq --no-install-recommends "$@" >/dev/
 database() {
     on db1 <<END
 $common
-packages postgresql
+packages acl postgresql python3-psycopg2
 cat >/etc/postgresql/15/main/conf.d/airflow.conf <<CONF
 listen_addresses = '*'
 max_connections = 300
@@ -55,6 +57,7 @@ END
 
 # node NAME : everything that does not need the database.
 node() {
+    docker exec --interactive "airflow-bench-$1" sh -c 'cat >/root/dag.py' <"$roles/airflow_config/files/dataops_canary.py"
     docker exec --interactive "airflow-bench-$1" sh -c 'cat >/root/uv.txt' <"$locks/uv.txt"
     docker exec --interactive "airflow-bench-$1" sh -c 'cat >/root/lock.txt' <"$locks/$version.txt"
     on "$1" "$1" "$requirement" "${masters[@]}" <<END
@@ -64,6 +67,7 @@ shift 2
 groupadd --system airflow
 useradd --system --gid airflow --home-dir /var/lib/airflow --shell /usr/sbin/nologin airflow
 install -d -o airflow -g airflow -m 750 /var/lib/airflow /var/lib/airflow/dags /var/lib/airflow/plugins /var/log/airflow
+install -m 644 /root/dag.py /var/lib/airflow/dags/
 packages ca-certificates python3-venv haproxy
 
 export PIP_CACHE_DIR=/var/cache/airflow-uv/pip UV_CACHE_DIR=/var/cache/airflow-uv/uv UV_LINK_MODE=copy
@@ -168,6 +172,14 @@ PYTHON
 END
 }
 
+# beating NUMBER : waits for so many heartbeats. The health page tells of the youngest one of any host.
+beating() {
+    on db1 "$1" <<'END'
+jobs="SELECT count(DISTINCT hostname || job_type) FROM job WHERE state = 'running'"
+until [ "$(runuser -u postgres -- psql -qAt -c "$jobs" airflow)" = "$1" ]; do sleep 0.5; done
+END
+}
+
 start_worker() {
     on "$1" <<'END'
 systemctl enable --quiet --now airflow-worker
@@ -182,4 +194,5 @@ all
 migrate
 for host in "${masters[@]}"; do start_master "$host" & pids+=($!); done
 for host in "${workers[@]}"; do start_worker "$host" & pids+=($!); done
+beating $((3 * ${#masters[@]})) & pids+=($!)
 all

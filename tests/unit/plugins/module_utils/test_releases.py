@@ -123,7 +123,6 @@ WITHOUT = {
         "core.auth_manager",
         "core.execution_api_server_url",
         "dag_processor.dag_bundle_config_list",
-        "database.sql_alchemy_conn_async",
         "fab.config_file",
         "scheduler.enable_health_check",
     },
@@ -131,7 +130,6 @@ WITHOUT = {
         "api_auth.jwt_secret",
         "core.execution_api_server_url",
         "dag_processor.dag_bundle_config_list",
-        "database.sql_alchemy_conn_async",
     },
     "3.3": set(),
 }
@@ -142,7 +140,8 @@ def test_base_options_are_known(entry):
     variables = yaml.safe_load((ROOT / "roles/airflow/vars/main.yml").read_text())
     unknown = {
         f"{section}.{option}"
-        for section, options in variables["_airflow_base_options"].items()
+        for some in ("base", "celery", "kubernetes", "statsd")
+        for section, options in variables["_airflow_%s_options" % some].items()
         for option in options
         if not name_in(entry, (section, option))
     }

@@ -129,13 +129,19 @@ def test_first_run_check_and_second_run(host, call):
     assert host.log() == []
 
 
-def test_late_units_start_when_the_others_are_healthy(host, call, monkeypatch):
+def test_late_units_start_when_those_with_a_heartbeat_are_healthy(host, call, monkeypatch):
     seen = []
-    monkeypatch.setattr(airflow_service, "troubles", lambda asked, *more: seen.extend(host.log()) or {})
-    port = dict(kind="port", port=1)
-    result = call(declared("a", late=True, health=port), declared("b", health=port), declared("c", health=port))
+
+    def troubles(asked, *more):
+        seen.extend(host.log() + [sorted(asked)])
+        return {}
+
+    monkeypatch.setattr(airflow_service, "troubles", troubles)
+    job = dict(kind="job", job_type="SomeJob")
+    api = dict(kind="api", port=1, path="/health")
+    result = call(declared("a", late=True, health=job), declared("b", health=job), declared("c", health=api))
     assert lists(result)["started"] == ["a", "b", "c"]
-    assert seen == ["daemon-reload", "enable a b c", "start b", "start c", "start a"]
+    assert seen == ["daemon-reload", "enable a b c", "start b", "start c", ["b"], "start a", ["c"], ["a", "b"]]
     assert host.log() == []
 
 
