@@ -114,6 +114,7 @@ seconds:
 """
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -129,6 +130,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._lock import alone
 
 MARKER = ".complete.json"
+PIP_WHEELS = "/usr/share/python-wheels/pip-*.whl"
 
 
 class Failed(Exception):
@@ -238,16 +240,26 @@ class Release:
         vacate(self.p["uv_path"])
         # The distribution's own interpreter: it outlives any that the release was pointed at.
         python = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else self.p["python"]
-        self._run([python, "-m", "venv", self.p["uv_path"]])
-        pip = os.path.join(self.p["uv_path"], "bin", "pip")
+        pip = self._pip_for_uv(python)
         self._run(
-            [pip, "--quiet", "--disable-pip-version-check", "--no-input"]
+            pip
+            + ["--quiet", "--disable-pip-version-check", "--no-input"]
             + ["install", "--require-hashes", "--only-binary", ":all:"]
             + self._links()
             + ["--requirement", lock]
         )
         finish(self.p["uv_path"], self.p["uv_lock"])
         return uv
+
+    def _pip_for_uv(self, python):
+        """A pip that installs into the environment of uv, which is made for it."""
+        # What venv would install a pip from, on Debian. A wheel of pip runs as it is, in half the time.
+        wheels = sorted(glob.glob(PIP_WHEELS))
+        self._run([python, "-m", "venv"] + ["--without-pip"] * bool(wheels) + [self.p["uv_path"]])
+        programs = os.path.join(self.p["uv_path"], "bin")
+        if wheels:
+            return [os.path.join(programs, "python"), os.path.join(wheels[-1], "pip")]
+        return [os.path.join(programs, "pip")]
 
     def _wanted(self, scratch):
         """Arguments, common to both installers, that say what to install."""
