@@ -165,6 +165,12 @@ def test_a_version_that_is_not_supported(refuse_before_all):
     assert "every host: airflow_version: " in said
 
 
+def test_a_value_of_another_type_for_a_role_that_comes_late(refuse_before_all):
+    said = refuse_before_all({"airflow_install_timeout": "soon"})
+    assert "every host: airflow_install_timeout: it is of type str and we were unable to convert to int" in said
+    assert "Look at the hosts" not in said
+
+
 def test_an_option_name_that_cannot_be_one(refuse_before_all):
     said = refuse_before_all({"airflow_options": {"my_plugin": {"Color": 1}}, "airflow_extra_sections": ["my_plugin"]})
     assert refused("a-option-name", said)

@@ -1,0 +1,55 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.parameters import remove_values
+from ansible.module_utils.common.yaml import yaml_load
+from ansible.plugins.action import ActionBase
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+
+
+class ActionModule(ActionBase):
+    """Looks at a host's variables, on the controller. See the module of the same name for its documentation."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        del tmp
+        problems = []
+        for name, option in sorted(options().items()):
+            if name not in task_vars:
+                continue
+            try:
+                value = self._templar.template(task_vars[name])
+            except AnsibleError:
+                # What needs it tells so, and better.
+                continue
+            problems += wrong(name, option, value)
+        return dict(result, changed=False, problems=problems)
+
+
+def options():
+    """The variables of all roles, as the roles' argument specifications describe them."""
+    specifications = [yaml_load(path.read_text(encoding="utf-8")) for path in ROLES.glob("*/meta/argument_specs.yml")]
+    entry_points = [entry for found in specifications for entry in found["argument_specs"].values()]
+    return {name: option for entry in entry_points for name, option in entry.get("options", {}).items()}
+
+
+def wrong(name, option, value):
+    """What is wrong with the value of a variable, each with what to write instead."""
+    checked = ArgumentSpecValidator({name: option}).validate({name: value}, validate_role_argument_spec=True)
+    wanted = option["type"] + (" of " + option["elements"] if "elements" in option else "")
+    return [
+        "%s: %s: write a value of type %s, as docs/VARIABLES.md has it"
+        % (name, remove_values(message.replace("argument '%s' is" % name, "it is"), checked._no_log_values), wanted)
+        for message in checked.error_messages
+    ]

@@ -1,0 +1,98 @@
+# Copyright (c) dataops.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Values of another type are refused, whichever role they are for, before any host is asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import yaml
+from ansible_collections.dataops.airflow.plugins.action.airflow_arguments import options, wrong
+from refusals import refused
+
+ROOT = pathlib.Path(__file__).resolve().parents[4]
+
+
+def test_it_knows_the_variables_of_every_role_and_entry_point():
+    names = options()
+    for path in (ROOT / "roles").glob("*/defaults/main.yml"):
+        assert (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).keys() <= names.keys()
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("airflow_install_timeout", 60),
+        ("airflow_install_timeout", "60"),
+        ("airflow_proxy_port", 8089),
+        ("airflow_service_read_write_paths", "/srv/a,/srv/b"),
+        ("airflow_objects_pools", []),
+    ],
+)
+def test_what_a_role_would_take_is_not_wrong(name, value):
+    assert wrong(name, options()[name], value) == []
+
+
+@pytest.mark.parametrize(
+    "name, value, words",
+    [
+        ("airflow_install_timeout", "soon", "write a value of type int"),
+        ("airflow_service_keep", [3], "write a value of type int"),
+        ("airflow_objects_connections", "warehouse", "write a value of type list of dict"),
+        ("airflow_objects_pools", [{"slots": 3}], "missing required arguments: name found in airflow_objects_pools"),
+    ],
+)
+def test_what_is_wrong_names_the_variable_and_the_type(name, value, words):
+    problems = wrong(name, options()[name], value)
+    assert all(problem.startswith(f"{name}: ") for problem in problems)
+    assert words in problems[-1]
+
+
+def test_a_secret_is_not_in_what_is_said():
+    users = [{"name": "ada", "password": "not-to-be-shown", "passwort": "not-to-be-shown"}]
+    assert "not-to-be-shown" not in "".join(wrong("airflow_objects_users", options()["airflow_objects_users"], users))
+
+
+def gate(directory, **variables):
+    """What the gate says of a master and of a database's host, which has this variable of its own. Neither is there."""
+    groups = {"master": {"hosts": {"m1": {}}}, "database": {"hosts": {"db1": variables}}}
+    (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}), encoding="utf-8")
+    task = {"ansible.builtin.import_role": {"name": "dataops.airflow.airflow_preflight", "tasks_from": "arguments"}}
+    play = {"hosts": "all", "gather_facts": False, "any_errors_fatal": True, "tasks": [task]}
+    (directory / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    environment.update(ANSIBLE_COLLECTIONS_PATH=str(ROOT / "collections"), ANSIBLE_NOCOLOR="1")
+    return subprocess.run(
+        [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), "play.yml", "-i", "hosts.yml"],
+        cwd=directory,
+        env=environment,
+        check=False,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def test_defaults_pass(tmp_path):
+    done = gate(tmp_path)
+    assert done.returncode == 0, done.stdout
+
+
+def test_one_host_that_is_wrong_stops_all_before_any_is_asked(tmp_path):
+    done = gate(tmp_path, airflow_postgresql_max_connections="many")
+    assert done.returncode != 0
+    assert refused("a-argument-type", done.stdout), done.stdout
+    assert "db1: airflow_postgresql_max_connections: " in done.stdout
+
+
+def test_a_variable_that_cannot_be_computed_is_left_to_what_needs_it(tmp_path):
+    done = gate(tmp_path, airflow_postgresql_max_connections="{{ nobody_has_this }}")
+    assert done.returncode == 0, done.stdout
