@@ -51,6 +51,27 @@ def test_playbook_names_can_be_called_by_full_name(path):
     assert re.fullmatch(r"[a-z][a-z0-9_]*", path.stem)
 
 
+def test_site_goes_through_the_argument_specifications_of_all_hosts_first_and_once():
+    plays = [play for play in load("playbooks/site.yml") if "hosts" in play]
+    gates, validated = [], set()
+    for play in plays:
+        roles = [content for task in tasks_of(play["tasks"]) for key, content in task.items() if key.endswith("_role")]
+        assert all(role["rolespec_validate"] is False for role in roles), play["name"]
+        hosts = set(re.findall(r"airflow_(?:\w+_)?hosts", play["hosts"]))
+        if [role["name"] for role in roles] == ["dataops.airflow.airflow_preflight"]:
+            assert len(gates) == plays.index(play), "something comes before a gate"
+            gates.append(play)
+            validated |= hosts
+        assert hosts <= validated, play["name"]
+
+
+def tasks_of(tasks):
+    """Tasks, and those in blocks."""
+    for task in tasks:
+        yield task
+        yield from tasks_of(task.get("block", []))
+
+
 def test_versions_agree():
     pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert f'version = "{load("galaxy.yml")["version"]}"' in pyproject
