@@ -6,15 +6,13 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from controller import play
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
@@ -139,23 +137,10 @@ def validate(directory, *arguments):
         for role in ROLES
         for entry_point in entry_points(role)
     ]
-    play = {"hosts": "all", "gather_facts": False, "tasks": tasks}
-    (directory / "play.yml").write_text(yaml.safe_dump([play]), encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    environment["ANSIBLE_COLLECTIONS_PATH"] = str(ROOT / "collections")
-    environment["ANSIBLE_NOCOLOR"] = "1"
-    ansible = pathlib.Path(sys.executable).with_name("ansible-playbook")
+    content = {"hosts": "all", "gather_facts": False, "tasks": tasks}
+    (directory / "play.yml").write_text(yaml.safe_dump([content]), encoding="utf-8")
     # The validation is tagged `always`: of the roles' tasks, nothing else runs.
-    return subprocess.run(
-        [str(ansible), "play.yml", "-i", "hosts.yml", "--tags", "validation_alone", *arguments],
-        cwd=directory,
-        env=environment,
-        check=False,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    return play(directory, "--tags", "validation_alone", *arguments)
 
 
 def test_all_defaults_pass_the_validation_of_every_entry_point(tmp_path):

@@ -6,15 +6,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
 import yaml
 from ansible_collections.dataops.airflow.plugins.action.airflow_arguments import options, wrong
+from controller import play
 from refusals import refused
 
 ROOT = pathlib.Path(__file__).resolve().parents[4]
@@ -65,20 +62,9 @@ def gate(directory, **variables):
     groups = {"master": {"hosts": {"m1": {}}}, "database": {"hosts": {"db1": variables}}}
     (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}), encoding="utf-8")
     task = {"ansible.builtin.import_role": {"name": "dataops.airflow.airflow_preflight", "tasks_from": "arguments"}}
-    play = {"hosts": "all", "gather_facts": False, "any_errors_fatal": True, "tasks": [task]}
-    (directory / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    environment.update(ANSIBLE_COLLECTIONS_PATH=str(ROOT / "collections"), ANSIBLE_NOCOLOR="1")
-    return subprocess.run(
-        [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), "play.yml", "-i", "hosts.yml"],
-        cwd=directory,
-        env=environment,
-        check=False,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    content = {"hosts": "all", "gather_facts": False, "any_errors_fatal": True, "tasks": [task]}
+    (directory / "play.yml").write_text(yaml.safe_dump([content]), encoding="utf-8")
+    return play(directory)
 
 
 def test_defaults_pass(tmp_path):
