@@ -41,6 +41,6 @@ problems:
   elements: str
   sample:
     - >-
-      airflow_install_timeout: it is of type str and we were unable to convert to int: "'soon'" cannot be converted to an
-      int: write a value of type int, as docs/VARIABLES.md has it
+      airflow_install_timeout: it is of type str and we were unable to convert to int: "'soon'" cannot be converted to
+      an int: write a value of type int, as docs/VARIABLES.md has it
 """
