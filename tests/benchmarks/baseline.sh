@@ -3,19 +3,21 @@
 # release with compiled bytecode, a configuration, the same one DAG, units, a database, a user; done when every component of
 # every host is healthy.
 # No check mode, no second run, no other version, no refusal: what a converge by site.yml is compared with.
-# Usage: baseline.sh VERSION "REQUIREMENT" MASTER... -- WORKER...
+# Usage: baseline.sh SSH_CONFIG VERSION "REQUIREMENT" MASTER... -- WORKER...
 set -euo pipefail
 
 roles=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/roles
 locks=$roles/airflow_install/files/locks
-version=$1 requirement=$2
-shift 2
+ssh_config=$1 version=$2 requirement=$3
+shift 3
 masters=() workers=()
 while [ "$1" != -- ]; do masters+=("$1") && shift; done
 shift
 workers=("$@")
 
-on() { docker exec --interactive "airflow-bench-$1" bash -euo pipefail -s -- "${@:2}"; }
+# put HOST FILE : the file's content is what this is told.
+put() { ssh -F "$ssh_config" "$1" "cat >$2"; }
+on() { ssh -F "$ssh_config" "$1" "bash -euo pipefail -s -- $(printf '%q ' "${@:2}")"; }
 # Waits for all that was started in the background, and fails with any of it.
 all() { local pid; for pid in "${pids[@]}"; do wait "$pid"; done; pids=(); }
 pids=()
@@ -57,9 +59,9 @@ END
 
 # node NAME : everything that does not need the database.
 node() {
-    docker exec --interactive "airflow-bench-$1" sh -c 'cat >/root/dag.py' <"$roles/airflow_config/files/dataops_canary.py"
-    docker exec --interactive "airflow-bench-$1" sh -c 'cat >/root/uv.txt' <"$locks/uv.txt"
-    docker exec --interactive "airflow-bench-$1" sh -c 'cat >/root/lock.txt' <"$locks/$version.txt"
+    put "$1" /root/dag.py <"$roles/airflow_config/files/dataops_canary.py"
+    put "$1" /root/uv.txt <"$locks/uv.txt"
+    put "$1" /root/lock.txt <"$locks/$version.txt"
     on "$1" "$1" "$requirement" "${masters[@]}" <<END
 $common
 name=\$1 requirement=\$2

@@ -2,19 +2,20 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The hosts of the benchmarks, systemd containers as those of the demo, and runs of Ansible on them."""
+"""The hosts of the benchmarks, systemd containers as those of the demo, and runs of Ansible on them.
+
+Over SSH, as on hosts of one's own: what it costs to reach a host is part of what is measured.
+"""
 
 from __future__ import annotations
 
 import collections
-import contextlib
 import itertools
 import json
 import os
 import resource
 import shutil
 import subprocess
-import tempfile
 import time
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +25,15 @@ ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / ".cache/benchmarks"
 LOG = PLACE / "log"
 SECRETS = PLACE / "secrets"
-IMAGE = "dataops-airflow-base:bookworm"
+BASE_IMAGE = "dataops-airflow-base:bookworm"
+IMAGE = "dataops-airflow-bench:bookworm"
+DOCKERFILE = """
+FROM %s
+RUN DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends openssh-server && apt-get clean
+RUN printf 'LogLevel VERBOSE\\nPermitRootLogin prohibit-password\\n' >/etc/ssh/sshd_config.d/bench.conf
+"""
+KEY = PLACE / "key"
+SSH_CONFIG = PLACE / "ssh_config"
 CACHE_VOLUME = "dataops-airflow-uv-cache"
 NETWORK = "airflow-bench"
 SUBNET = "172.30.99.0/24"
@@ -75,11 +84,10 @@ def run(*command):
     return Run(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
-def output(*command, **variables):
-    """What a command says."""
-    done = subprocess.run(
-        command, cwd=ROOT, env=dict(os.environ, **variables), capture_output=True, text=True, check=False
-    )
+def output(*command, said="", **variables):
+    """What a command says that is told `said`."""
+    environment = dict(os.environ, **variables)
+    done = subprocess.run(command, cwd=ROOT, env=environment, input=said, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Failed("%s: %s" % (" ".join(command)[:100], (done.stderr.strip() or done.stdout.strip())[-2000:]))
     return done.stdout
@@ -110,6 +118,9 @@ def create(hosts):
     missing = [host for host in hosts if host not in there]
     if not missing:
         return
+    output("docker", "build", "--quiet", "--tag", IMAGE, "-", said=DOCKERFILE % BASE_IMAGE)
+    if not KEY.exists():
+        output("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "bench", "-f", str(KEY))
     if not output("docker", "network", "ls", "--quiet", "--filter", "name=^%s$" % NETWORK).strip():
         output("docker", "network", "create", "--subnet", SUBNET, NETWORK)
     for host in missing:
@@ -121,6 +132,7 @@ def create(hosts):
             *["--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"],
             *[word for path in ("/run", "/run/lock", "/tmp") for word in ("--tmpfs", path)],
             *["--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw", "--volume", CACHE_VOLUME + ":/var/cache/airflow-uv"],
+            *["--volume", "%s.pub:/root/.ssh/authorized_keys:ro" % KEY],
             *[IMAGE, "sh", "-c", "mount --make-rshared / && exec /sbin/init"],
         )
     for host in missing:
@@ -128,6 +140,22 @@ def create(hosts):
             host,
             "until systemctl is-system-running --wait 2>/dev/null | grep -qE 'running|degraded'; do sleep 0.2; done",
         )
+    reachable()
+
+
+def reachable():
+    """Lets ssh know the hosts that are there by their names."""
+    template = '{{ (index .NetworkSettings.Networks "%s").IPAddress }}' % NETWORK
+    names = existing()
+    addresses = output("docker", "inspect", "--format", template, *map(container, names)).split()
+    lines = ["Host %s\n    HostName %s" % pair for pair in zip(names, addresses)]
+    # Hosts come and go under the same addresses, each with the host key of the image.
+    lines += ["Host *", "    User root", "    IdentityFile %s" % KEY, "    LogLevel ERROR"]
+    lines += ["    StrictHostKeyChecking no", "    UserKnownHostsFile /dev/null"]
+    lines += ["    ServerAliveInterval 2", "    ServerAliveCountMax 2"]
+    # One connection a host, as Ansible does it with a ControlPath of its own.
+    lines += ["    ControlMaster auto", "    ControlPersist 60", "    ControlPath %s/ssh-%%h" % PLACE]
+    SSH_CONFIG.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def remove(hosts=None):
@@ -164,10 +192,10 @@ def inventory(masters, worker_names, name="cluster", others=()):
             (place / link).symlink_to(target)
 
     def members(hosts):
-        return {host: {"ansible_host": container(host)} for host in hosts}
+        return {host: {} for host in hosts}
 
     stand_ins = {
-        host: {"ansible_host": container(real), "airflow_address": real}
+        host: {"ansible_host": real, "airflow_address": real}
         for host, real in zip(others, itertools.cycle(worker_names))
     }
     groups = {
@@ -177,7 +205,10 @@ def inventory(masters, worker_names, name="cluster", others=()):
         "database": {"hosts": members(["db1"])},
         "broker": {"hosts": members(["broker1"])},
     }
-    connection = {"ansible_connection": "community.docker.docker", "ansible_python_interpreter": "/usr/bin/python3"}
+    connection = {
+        "ansible_ssh_common_args": "-F %s" % SSH_CONFIG,
+        "ansible_python_interpreter": "/usr/bin/python3",
+    }
     (place / "hosts.yml").write_text(json.dumps({"all": {"vars": connection, "children": groups}}, indent=2) + "\n")
     return place
 
@@ -216,24 +247,10 @@ def seconds(duration):
     return (end - start).total_seconds()
 
 
-@contextlib.contextmanager
-def module_runs():
-    """Counts, by host, the Pythons that Ansible starts meanwhile: each is the run of a module."""
-    counts = collections.Counter()
-    command = ["docker", "events", "--since", "%d" % time.time(), "--filter", "event=exec_start"]
-    with tempfile.TemporaryFile("w+") as seen:
-        events = subprocess.Popen([*command, "--format", "{{.Actor.Attributes.name}} {{.Action}}"], stdout=seen)
-        try:
-            yield counts
-            time.sleep(2)
-        finally:
-            events.terminate()
-            events.wait()
-        seen.seek(0)
-        for line in seen:
-            name, _space, action = line.partition(" ")
-            if name.startswith(container("")) and "python3" in action:
-                counts[name[len(container("")) :]] += 1
+def sessions():
+    """How often something was run over SSH on each host: with pipelining each is the run of a module."""
+    script = "journalctl --unit ssh --output cat | grep --count 'Starting session: command' || true"
+    return collections.Counter({host: int(sh(host, script)) for host in existing()})
 
 
 def probe(host, program, *arguments):
