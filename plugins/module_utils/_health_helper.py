@@ -82,7 +82,8 @@ def worker(config, asked):
     app = Celery(broker=read(config, "celery", "broker_url"))
     app.conf.broker_connection_retry = False
     name = "celery@" + asked["worker"]
-    answer = app.control.inspect(destination=[name], timeout=2).stats() or {}
+    # A worker that is about to come up hears nothing of a question of before: so it is asked again soon.
+    answer = app.control.inspect(destination=[name], timeout=1 if REQUEST.get("patience") else 2).stats() or {}
     if name not in answer:
         return "%s does not answer through the broker" % name
     if answer[name].get("pid") != asked["pid"]:

@@ -221,7 +221,8 @@ RELEASES = [
         "parallelism": 32,
         "executors": ["CeleryExecutor", "LocalExecutor", "KubernetesExecutor"],
         "executor_lists": False,
-        "pods": {"secrets": ["core.fernet_key", "core.sql_alchemy_conn"], "api": False},
+        "pods": {"secrets": ["core.fernet_key", "core.sql_alchemy_conn"]},
+        "tasks_ask_api": False,
         "database_command": ["upgradedb"],
         # Once: run again it brings back connections that were deleted, and takes DAGs that it does not see for gone.
         "initial_command": ["initdb"],
@@ -267,7 +268,8 @@ RELEASES = [
             "LocalKubernetesExecutor",
         ],
         "executor_lists": True,
-        "pods": {"secrets": ["core.fernet_key", "database.sql_alchemy_conn"], "api": False},
+        "pods": {"secrets": ["core.fernet_key", "database.sql_alchemy_conn"]},
+        "tasks_ask_api": False,
         "database_command": ["db", "migrate"],
         "initial_command": None,
         "secrets": {"fernet_key": ["core", "fernet_key"], "api_secret_key": ["webserver", "secret_key"]},
@@ -303,8 +305,10 @@ RELEASES = [
         "executors": ["CeleryExecutor", "LocalExecutor", "KubernetesExecutor"],
         # Whether several of them may be named, separated by commas.
         "executor_lists": True,
-        # Tasks in pods: what they need of the secrets that all nodes share, and whether they ask an API server.
-        "pods": {"secrets": [], "api": True},
+        # Tasks in pods: what they need of the secrets that all nodes share.
+        "pods": {"secrets": []},
+        # Whether a task asks an API server for all that it needs.
+        "tasks_ask_api": True,
         "database_command": ["db", "migrate"],
         "initial_command": None,
         "secrets": {

@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import pathlib
 import re
 import shlex
 
 from ._options import from_flat, known_options, only_known, translate
 
 DIGEST_LENGTH = 12
+AWAIT_API = pathlib.Path(__file__).with_name("_await_api.py").read_text(encoding="utf-8")
 
 
 class InvalidOptions(ValueError):
@@ -148,6 +150,7 @@ def build(release, release_path, root, options, environment, files=None, secret_
     environment = {name: str(value) for name, value in sorted((environment or {}).items())}
     copied = release["copies_configuration"]
     text = render(public, secret, "", unreadable, copied)
+    files = dict(files or {}, **({"await_api.py": AWAIT_API} if release["tasks_ask_api"] else {}))
     name = digest([release_path, text, environment, prints] + [files] * bool(files))
     path = "%s/deployments/%s" % (root, name)
     return {
@@ -158,7 +161,7 @@ def build(release, release_path, root, options, environment, files=None, secret_
         "version": release["version"],
         "config": render(public, secret, path, unreadable, copied),
         "environment": environment,
-        "files": files or {},
+        "files": files,
         "fingerprints": prints,
         "secrets": {name: value for name, value in secrets.items() if tuple(name.split(".", 1)) not in unreadable},
         "secret_environment": {

@@ -161,7 +161,7 @@ def kubernetes_problems(declared, release):
     if image and ":" not in image.rsplit("/", 1)[-1]:
         found.append(("airflow_kubernetes_image", "%s has no tag" % image, "write it with its tag: %s:1" % image))
     found += _template_problem(kubernetes["pod_template"], image)
-    if release["pods"]["api"]:
+    if release["tasks_ask_api"]:
         found += _api_problem(kubernetes["execution_api_url"])
     return found
 

@@ -86,6 +86,22 @@ def test_cluster_recovers_from_what_was_away(playbook, node, unit):
     assert playbook(VERIFY).rc == 0
 
 
+def test_a_worker_takes_no_task_while_no_api_server_answers(playbook):
+    for master in MASTERS:
+        on(master, "systemctl", "stop", "airflow-webserver")
+    on(WORKER, "systemctl", "restart", "--no-block", "airflow-worker")
+    time.sleep(GONE)
+    state = on(WORKER, "systemctl", "show", "--property", "SubState", "--value", "airflow-worker")
+    said = on(WORKER, "journalctl", "--unit", "airflow-worker", "--since", f"-{GONE}", "--output", "cat")
+    assert state == "start-pre" and "no API server answers at http://127.0.0.1:8089/execution/health yet: " in said
+    # One of them is enough.
+    on(MASTERS[1], "systemctl", "start", "airflow-webserver")
+    while "ready" not in on(WORKER, "journalctl", "--unit", "airflow-worker", "--since", f"-{GONE}", "--output", "cat"):
+        time.sleep(1)
+    on(MASTERS[0], "systemctl", "start", "airflow-webserver")
+    assert playbook(VERIFY).rc == 0
+
+
 def test_all_hosts_go_down_and_the_database_comes_last(playbook):
     nodes = [*MASTERS, WORKER, BROKER, DATABASE]
     docker("kill", *nodes)

@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import subprocess
 import sys
 
 import pytest
 from clusters import CLUSTERS
+from controller import play, said
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 ROLE = ROOT / "roles/airflow_prometheus"
@@ -41,7 +41,7 @@ def rules(tmp_path_factory):
     (folder / "hosts.json").write_text(json.dumps({"all": {"vars": shared, "children": groups}}))
     (folder / "own.yml").write_text("airflow_alert_rules:" + OWN_RULES.replace("\n", "\n  "))
     template = {"src": str(ROLE / "templates/rules.yml.j2"), "dest": f"{folder}/{{{{ inventory_hostname }}}}.yml"}
-    play = {
+    content = {
         "hosts": "monitor",
         "gather_facts": False,
         "vars_files": [str(path) for path in sorted((ROLE / "vars/main").glob("*.yml"))],
@@ -54,11 +54,8 @@ def rules(tmp_path_factory):
             {"ansible.builtin.template": dict(template, mode="0600")},
         ],
     }
-    (folder / "play.json").write_text(json.dumps([play]))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    environment.update(ANSIBLE_COLLECTIONS_PATH=str(ROOT / "collections"), ANSIBLE_NOCOLOR="1")
-    program = pathlib.Path(sys.executable).with_name("ansible-playbook")
-    run(str(program), "-i", "hosts.json", "play.json", cwd=folder, env=environment)
+    (folder / "play.json").write_text(json.dumps([content]))
+    said(play(folder))
     return folder
 
 

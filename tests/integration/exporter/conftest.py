@@ -10,7 +10,6 @@ The exporters log in as the users that the role makes, with the configuration th
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import re
 import sys
@@ -18,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
+from controller import play, said
 from databases import Database
 from prometheus import running
 from releases import LOCKS
@@ -156,17 +156,14 @@ def written(made, tmp_path_factory):
     children = {"master": {"hosts": {"m1": {"ansible_connection": "local"}}}, "monitor": {"hosts": hosts}}
     (place / "hosts.json").write_text(json.dumps({"all": {"children": children}}))
     (place / "account.json").write_text(json.dumps([{"hosts": "monitor", "gather_facts": False, "tasks": tasks}]))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    environment.update(ANSIBLE_COLLECTIONS_PATH=str(ROOT / "collections"), ANSIBLE_NOCOLOR="1", ANSIBLE_PIPELINING="1")
-    program = PROGRAMS / "ansible-playbook"
-    accounts = [program, place / "account.json", "-i", place / "hosts.json"]
-    promised = run(*accounts, "--check", env=environment, cwd=place)
-    said = run(*accounts, env=environment, cwd=place)
-    assert changes(promised) ^ changes(said) == set() != changes(said)
-    again = run(program, place / "account.json", "-i", place / "hosts.json", env=environment, cwd=place)
+    pipelined = {"playbook": "account.json", "ANSIBLE_PIPELINING": "1"}
+    promised = said(play(place, "--check", **pipelined))
+    kept = said(play(place, **pipelined))
+    assert changes(promised) ^ changes(kept) == set() != changes(kept)
+    again = said(play(place, **pipelined))
     assert "changed=0" in again and not re.search("changed=[1-9]", again), again
-    assert PASSWORD not in said + again
-    run(program, ROOT / "playbooks/monitoring_files.yml", "-i", place / "hosts.json", env=environment, cwd=place)
+    assert PASSWORD not in kept + again
+    said(play(place, playbook=ROOT / "playbooks/monitoring_files.yml"))
     return place
 
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 
 import pytest
+from controller import play, said
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 LOCKS = ROOT / "roles/airflow_install/files/locks"
@@ -116,11 +117,8 @@ def written(tmp_path_factory):
         },
     ]
     (folder / "play.json").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    environment.update(ANSIBLE_COLLECTIONS_PATH=str(ROOT / "collections"), ANSIBLE_NOCOLOR="1")
-    command = [str(PROGRAMS / "ansible-playbook"), "play.json", "-i", "hosts.json", "--diff", "-vvv"]
-    said = run(*command, environment=environment, cwd=folder)
-    assert [secret for secret in SECRETS if secret in said] == []
+    shown = said(play(folder, "--diff", "-vvv"))
+    assert [secret for secret in SECRETS if secret in shown] == []
     return folder
 
 

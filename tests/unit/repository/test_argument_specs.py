@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import re
 
@@ -129,8 +130,9 @@ def test_secrets_are_not_logged():
 
 def validate(directory, *arguments):
     """Goes through the specification of every entry point as Ansible does, on hosts that nothing connects to."""
-    (directory / "hosts.yml").write_text(
-        "all: {children: {master: {hosts: {m1: }}, worker: {hosts: {w1: }}}}\n", encoding="utf-8"
+    (directory / "hosts.json").write_text(
+        json.dumps({"all": {"children": {"master": {"hosts": {"m1": {}}}, "worker": {"hosts": {"w1": {}}}}}}),
+        encoding="utf-8",
     )
     tasks = [
         {"ansible.builtin.import_role": {"name": f"dataops.airflow.{role}", "tasks_from": entry_point}}
@@ -138,7 +140,7 @@ def validate(directory, *arguments):
         for entry_point in entry_points(role)
     ]
     content = {"hosts": "all", "gather_facts": False, "tasks": tasks}
-    (directory / "play.yml").write_text(yaml.safe_dump([content]), encoding="utf-8")
+    (directory / "play.json").write_text(json.dumps([content]), encoding="utf-8")
     # The validation is tagged `always`: of the roles' tasks, nothing else runs.
     return play(directory, "--tags", "validation_alone", *arguments)
 

@@ -7,14 +7,12 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import metrics
 import pytest
+from controller import run, said
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
@@ -42,22 +40,7 @@ def test_generated_documents_are_up_to_date(path):
 
 
 def test_every_tag_of_site_is_documented_and_no_other():
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    listed = subprocess.run(
-        [
-            str(pathlib.Path(sys.executable).with_name("ansible-playbook")),
-            "site.yml",
-            "--inventory",
-            "inventories/demo",
-            "--list-tags",
-        ],
-        cwd=ROOT,
-        env=environment,
-        check=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-    ).stdout
+    listed = said(run("ansible-playbook", "site.yml", "--inventory", "inventories/demo", "--list-tags", cwd=ROOT))
     known = {tag for tags in re.findall(r"TASK TAGS: \[(.*)\]", listed) for tag in tags.split(", ") if tag}
     text = (ROOT / "docs/TAGS.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == known

@@ -7,13 +7,11 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import tarfile
 
 import pytest
+from controller import run
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
@@ -34,24 +32,6 @@ SHIPPED = {
     "plugins",
     "roles",
 }
-
-
-def run(*command, cwd, collections=None):
-    """Runs a program of the controller as a user would: with none of the bench's settings."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    environment["PATH"] = os.path.dirname(sys.executable) + os.pathsep + environment["PATH"]
-    if collections:
-        environment["ANSIBLE_COLLECTIONS_PATH"] = str(collections)
-    return subprocess.run(
-        command,
-        cwd=cwd,
-        env=environment,
-        check=False,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +78,7 @@ def test_playbooks_run_by_name_from_an_installed_build(installed, playbook, tmp_
         "-i",
         str(installed / "ansible_collections/dataops/airflow/inventories/demo"),
         cwd=tmp_path,
-        collections=installed,
+        ANSIBLE_COLLECTIONS_PATH=str(installed),
     )
     assert checked.returncode == 0, checked.stdout
 

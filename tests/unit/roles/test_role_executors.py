@@ -7,12 +7,11 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import subprocess
 import sys
 
 import pytest
+from controller import play
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 KUBECONFIG = """
@@ -48,19 +47,7 @@ class Cluster:
         hosts = {"vars": dict(self.shared, **declared), "children": {}}
         hosts["children"] = {"master": {"hosts": {"m1": {}}}, "worker": {"hosts": {"w1": {}}}}
         (self.folder / "hosts.json").write_text(json.dumps({"all": hosts}))
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-        environment.update(ANSIBLE_COLLECTIONS_PATH=str(ROOT / "collections"), ANSIBLE_NOCOLOR="1")
-        program = pathlib.Path(sys.executable).with_name("ansible-playbook")
-        done = subprocess.run(
-            [str(program), playbook, "-i", "hosts.json", *arguments],
-            cwd=self.folder,
-            env=environment,
-            check=False,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        done = play(self.folder, *arguments, playbook=playbook)
         return done.returncode, done.stdout
 
     def facts(self, **declared):

@@ -7,12 +7,11 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import subprocess
 import sys
 
 import pytest
+from controller import play, said
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 SIZE = {
@@ -62,22 +61,9 @@ def evaluate(folder, hosts):
     }
     # Their variables, and none of their tasks.
     roles = [{"role": f"dataops.airflow.airflow_{name}", "tags": ["roles"]} for name in ("service", "objects")]
-    play = {"hosts": "all", "gather_facts": False, "roles": roles, "tasks": [task]}
-    (folder / "play.json").write_text(json.dumps([play]))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    environment.update(ANSIBLE_COLLECTIONS_PATH=str(ROOT / "collections"), ANSIBLE_NOCOLOR="1")
-    done = subprocess.run(
-        [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), "play.json", "-i", "hosts.json"]
-        + ["--tags", "shown"],
-        cwd=folder,
-        env=environment,
-        check=False,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert done.returncode == 0, done.stdout
+    content = {"hosts": "all", "gather_facts": False, "roles": roles, "tasks": [task]}
+    (folder / "play.json").write_text(json.dumps([content]))
+    said(play(folder, "--tags", "shown"))
     return {name: json.loads((folder / f"{name}.json").read_text()) for name in hosts}
 
 

@@ -7,12 +7,10 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
+from controller import play, said
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PENDING = {
@@ -83,7 +81,7 @@ def save(tmp_path, server):
         tasks = [
             {"ansible.builtin.include_role": dict(role, tasks_from=name)} for name in ("snapshot.yml", "prune.yml")
         ]
-        play = {
+        content = {
             "hosts": "m1",
             "gather_facts": False,
             "vars": {
@@ -96,19 +94,8 @@ def save(tmp_path, server):
             },
             "tasks": tasks,
         }
-        (tmp_path / "play.json").write_text(json.dumps([play]))
-        done = subprocess.run(
-            [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "m1,", "play.json", *arguments],
-            cwd=tmp_path,
-            check=False,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(ROOT / "collections"), ANSIBLE_NOCOLOR="1"),
-        )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
+        (tmp_path / "play.json").write_text(json.dumps([content]))
+        return said(play(tmp_path, *arguments, inventory="m1,"))
 
     return run
 

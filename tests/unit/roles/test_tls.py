@@ -7,12 +7,11 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import subprocess
 import sys
 
 import pytest
+from controller import play, said
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 HOSTS = {
@@ -46,21 +45,7 @@ def urls(tmp_path_factory):
         },
     ]
     (folder / "play.json").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    environment["ANSIBLE_COLLECTIONS_PATH"] = str(ROOT / "collections")
-    program = pathlib.Path(sys.executable).with_name("ansible-playbook")
-    python = ["-e", f"ansible_python_interpreter={sys.executable}"]
-    done = subprocess.run(
-        [str(program), "play.json", "-i", "hosts.json", *python],
-        cwd=folder,
-        env=environment,
-        check=False,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert done.returncode == 0, done.stdout
+    said(play(folder, "-e", f"ansible_python_interpreter={sys.executable}"))
     return {name: json.loads((folder / f"{name}.json").read_text()) for name in HOSTS}
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 
 import pytest
@@ -60,10 +61,10 @@ def test_a_secret_is_not_in_what_is_said():
 def gate(directory, **variables):
     """What the gate says of a master and of a database's host, which has this variable of its own. Neither is there."""
     groups = {"master": {"hosts": {"m1": {}}}, "database": {"hosts": {"db1": variables}}}
-    (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}), encoding="utf-8")
+    (directory / "hosts.json").write_text(json.dumps({"all": {"children": groups}}), encoding="utf-8")
     task = {"ansible.builtin.import_role": {"name": "dataops.airflow.airflow_preflight", "tasks_from": "arguments"}}
     content = {"hosts": "all", "gather_facts": False, "any_errors_fatal": True, "tasks": [task]}
-    (directory / "play.yml").write_text(yaml.safe_dump([content]), encoding="utf-8")
+    (directory / "play.json").write_text(json.dumps([content]), encoding="utf-8")
     return play(directory)
 
 

@@ -10,11 +10,11 @@ import json
 import os
 import pathlib
 import re
-import subprocess
 import sys
 
 import pytest
 import yaml
+from controller import play
 
 ROOT = pathlib.Path(__file__).resolve().parents[4]
 CPUS = len(os.sched_getaffinity(0))
@@ -41,22 +41,8 @@ class Inventory:
 
     def run(self, *arguments, write=True, rc=0):
         (self.folder / "hosts.yml").write_text(yaml.safe_dump({"all": self.hosts}))
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-        environment.update(ANSIBLE_COLLECTIONS_PATH=str(ROOT / "collections"), ANSIBLE_NOCOLOR="1")
-        command = [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), "dataops.airflow.size"]
-        command += ["-i", str(self.folder), *arguments]
-        if write:
-            command += ["-e", json.dumps({"airflow_size_file": str(self.file)})]
-        done = subprocess.run(
-            command,
-            env=environment,
-            cwd=self.folder,
-            check=False,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        file = ["-e", json.dumps({"airflow_size_file": str(self.file)})] if write else []
+        done = play(self.folder, *arguments, *file, playbook="dataops.airflow.size", inventory=self.folder)
         assert done.returncode == rc, done.stdout
         assert "password-of-the" not in done.stdout and "key-of-the" not in done.stdout
         return done.stdout

@@ -113,7 +113,7 @@ def test_a_deployment_holds_the_files():
         {"kubernetes.kubeconfig": "s3cret"},
     )
     assert "config_file = %s/secrets/kubernetes.kubeconfig\n" % made["path"] in made["config"]
-    assert made["files"] == {"pod_template.yml": "kind: Pod\n"}
+    assert made["files"]["pod_template.yml"] == "kind: Pod\n"
     assert made["secrets"]["kubernetes.kubeconfig"] == "s3cret" and "kubernetes.kubeconfig" in made["fingerprints"]
     assert "s3cret" not in str({name: value for name, value in made.items() if name != "secrets"})
     plain = _deployment.build(FACTS, "/r", "/opt", {"core": {"fernet_key": "k"}}, {}, {}, {})
