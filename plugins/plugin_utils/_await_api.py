@@ -16,15 +16,13 @@ import http.client
 import os
 import ssl
 import time
-import urllib.error
-import urllib.request
 from urllib.parse import urlsplit
 
 INTERVAL = 0.5
 
 
 def health_page():
-    """The address to ask; an empty text where none is configured."""
+    """The address to ask, in its parts; None where none is configured."""
     url = os.environ.get("AIRFLOW__CORE__EXECUTION_API_SERVER_URL")
     if not url:
         config = configparser.ConfigParser(interpolation=None, strict=False)
@@ -33,23 +31,28 @@ def health_page():
     parts = urlsplit(url)
     # Who asks is of no importance, and is not to be in the journal.
     host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=host, path=parts.path.rstrip("/") + "/health").geturl() if url else ""
+    return parts._replace(netloc=host, path=parts.path.rstrip("/") + "/health", query="") if url else None
 
 
 def trouble(page):
     """Why no API server answers there; an empty text if one does."""
-    # Nothing is confided to it: that a certificate is right is for the tasks' own client to see.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    if page.scheme == "https":
+        # Nothing is confided to it: that a certificate is right is for the tasks' own client to see.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(page.netloc, timeout=5, context=context)
+    else:
+        connection = http.client.HTTPConnection(page.netloc, timeout=5)
     try:
-        urllib.request.urlopen(page, timeout=5, context=context).close()
-    except urllib.error.HTTPError as error:
-        # A proxy without a server behind it answers too, with one of these.
-        return "code %d" % error.code if error.code >= 500 else ""
+        connection.request("GET", page.path)
+        code = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        return str(getattr(error, "reason", error)) or type(error).__name__
-    return ""
+        return str(error) or type(error).__name__
+    finally:
+        connection.close()
+    # A proxy without a server behind it answers too, with one of these.
+    return "code %d" % code if code >= 500 else ""
 
 
 def main():
@@ -59,7 +62,7 @@ def main():
         if not why:
             break
         if why != told:
-            print("no API server answers at %s yet: %s" % (page, why), flush=True)
+            print("no API server answers at %s yet: %s" % (page.geturl(), why), flush=True)
             told = why
         time.sleep(INTERVAL)
 

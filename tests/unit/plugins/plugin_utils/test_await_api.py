@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import pathlib
 import queue
+import ssl
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from certificates import certificate
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[4] / "plugins/plugin_utils/_await_api.py"
 
@@ -22,9 +24,11 @@ SCRIPT = pathlib.Path(__file__).resolve().parents[4] / "plugins/plugin_utils/_aw
 class Server(HTTPServer):
     """Answers with these codes, the last of them again and again, and notes what it was asked."""
 
-    def __init__(self, *codes):
+    def __init__(self, *codes, context=None):
         self.codes, self.asked = list(codes), queue.Queue()
         super().__init__(("127.0.0.1", 0), Handler)
+        if context:
+            self.socket = context.wrap_socket(self.socket, server_side=True)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def url(self, user=""):
@@ -47,8 +51,8 @@ class Handler(BaseHTTPRequestHandler):
 def serve():
     made = []
 
-    def make(*codes):
-        made.append(Server(*codes))
+    def make(*codes, **options):
+        made.append(Server(*codes, **options))
         return made[-1]
 
     yield make
@@ -87,6 +91,16 @@ def test_ends_with_the_first_answer(serve, start, code):
     process = start(configured(server.url()))
     assert (process.wait(30), process.stdout.read()) == (0, "")
     assert server.asked.get(timeout=1) == "/execution/health" and server.asked.empty()
+
+
+def test_whoever_has_signed_the_certificate(serve, start, tmp_path):
+    certificate(tmp_path, "own")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "own.crt", tmp_path / "own.key")
+    server = serve(503, 200, context=context)
+    process = start(configured(server.url().replace("http", "https")))
+    assert process.wait(30) == 0
+    assert "https://127.0.0.1" in process.stdout.readline()
 
 
 def test_an_answer_of_a_proxy_alone_is_none(serve, start):
