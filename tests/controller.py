@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import subprocess
@@ -42,3 +43,40 @@ def said(done):
     """What a run said that went well."""
     assert done.returncode == 0, done.stdout
     return done.stdout
+
+
+def evaluate(folder, groups, shown, roles, **variables):
+    """What expressions become on hosts that nothing connects to, by host.
+
+    `groups` has the variables of each host by group, `shown` the expressions by name. Of the roles it takes the
+    variables, and runs none of their tasks.
+    """
+    shared = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "airflow_lock_file": "",
+        "airflow_database_host": "db1",
+        "airflow_broker_host": "broker1",
+        **variables,
+    }
+    children = {name: {"hosts": hosts} for name, hosts in groups.items()}
+    (folder / "hosts.json").write_text(json.dumps({"all": {"vars": shared, "children": children}}))
+    task = {
+        "ansible.builtin.copy": {
+            "content": "{{ shown | to_json }}",
+            "dest": str(folder) + "/{{ inventory_hostname }}.json",
+            "mode": "0600",
+        },
+        "vars": {"shown": shown},
+        "tags": ["shown"],
+    }
+    content = {
+        "hosts": "all",
+        "gather_facts": False,
+        "roles": [{"role": "dataops.airflow." + role, "tags": ["roles"]} for role in roles],
+        "tasks": [task],
+    }
+    (folder / "play.json").write_text(json.dumps([content]))
+    said(play(folder, "--tags", "shown"))
+    names = {host for hosts in groups.values() for host in hosts}
+    return {name: json.loads((folder / f"{name}.json").read_text()) for name in names}

@@ -6,14 +6,12 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 import re
 import shutil
-import sys
 
 import pytest
-from controller import play, said
+from controller import evaluate
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 HOSTS = {
@@ -29,32 +27,13 @@ HOSTS = {
 def units(tmp_path_factory):
     """The texts of all units of a host that is both master and worker, by host and unit."""
     folder = tmp_path_factory.mktemp("units")
-    shared = {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": sys.executable,
-        "airflow_lock_file": "",
-        "airflow_database_host": "db1",
-        "airflow_broker_host": "b1",
-        "airflow_kubernetes_image": "registry.example.com/airflow:1",
-    }
-    children = {"master": {"hosts": HOSTS}, "worker": {"hosts": dict.fromkeys(HOSTS, {})}}
-    (folder / "hosts.json").write_text(json.dumps({"all": {"vars": shared, "children": children}}))
     # Outside the role, the template is looked for beside the playbook.
     shutil.copy(ROOT / "roles/airflow_service/templates/unit.service.j2", folder)
-    task = {
-        "ansible.builtin.copy": {
-            "content": "{{ __airflow_service_units | items2dict('name', 'content') | to_json }}",
-            "dest": str(folder) + "/{{ inventory_hostname }}.json",
-            "mode": "0600",
-        },
-        "tags": ["shown"],
-    }
-    # Its variables, and none of its tasks.
-    role = {"role": "dataops.airflow.airflow_service", "tags": ["role"]}
-    content = {"hosts": "all", "gather_facts": False, "roles": [role], "tasks": [task]}
-    (folder / "play.json").write_text(json.dumps([content]))
-    said(play(folder, "--tags", "shown"))
-    return {name: json.loads((folder / f"{name}.json").read_text()) for name in HOSTS}
+    groups = {"master": HOSTS, "worker": dict.fromkeys(HOSTS, {})}
+    shown = {"units": "{{ __airflow_service_units | items2dict('name', 'content') }}"}
+    image = "registry.example.com/airflow:1"
+    found = evaluate(folder, groups, shown, ["airflow_service"], airflow_kubernetes_image=image)
+    return {host: texts["units"] for host, texts in found.items()}
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,10 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
-import sys
 
 import pytest
-from controller import play, said
+from controller import evaluate
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 SIZE = {
@@ -33,43 +31,21 @@ HOSTS = {
 }
 
 
-def evaluate(folder, hosts):
+def sized(folder, hosts):
     """What the roles make of the variables, by host."""
-    shared = {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": sys.executable,
-        "airflow_lock_file": "",
-        "airflow_database_host": "db1",
-        "airflow_broker_host": "b1",
-        "airflow_size": SIZE,
-    }
-    (folder / "hosts.json").write_text(json.dumps({"all": {"vars": shared, "children": {"worker": {"hosts": hosts}}}}))
     shown = {
         "config": "{{ airflow_deployment.config }}",
         "digest": "{{ airflow_deployment.digest }}",
         "environment": "{{ __airflow_service_worker_environment }}",
         "pools": "{{ __airflow_objects_pools }}",
     }
-    task = {
-        "ansible.builtin.copy": {
-            "content": "{{ shown | to_json }}",
-            "dest": str(folder) + "/{{ inventory_hostname }}.json",
-            "mode": "0600",
-        },
-        "vars": {"shown": shown},
-        "tags": ["shown"],
-    }
-    # Their variables, and none of their tasks.
-    roles = [{"role": f"dataops.airflow.airflow_{name}", "tags": ["roles"]} for name in ("service", "objects")]
-    content = {"hosts": "all", "gather_facts": False, "roles": roles, "tasks": [task]}
-    (folder / "play.json").write_text(json.dumps([content]))
-    said(play(folder, "--tags", "shown"))
-    return {name: json.loads((folder / f"{name}.json").read_text()) for name in hosts}
+    roles = ["airflow_service", "airflow_objects"]
+    return evaluate(folder, {"worker": hosts}, shown, roles, airflow_size=SIZE)
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    return evaluate(tmp_path_factory.mktemp("size"), HOSTS)
+    return sized(tmp_path_factory.mktemp("size"), HOSTS)
 
 
 @pytest.mark.parametrize(

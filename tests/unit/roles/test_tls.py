@@ -6,14 +6,9 @@
 
 from __future__ import annotations
 
-import json
-import pathlib
-import sys
-
 import pytest
-from controller import play, said
+from controller import evaluate
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
 HOSTS = {
     "plain": {},
     "postgresql": {"airflow_database_ca_file": "/etc/our ca.crt", "airflow_broker_ca_file": "/etc/redis.crt"},
@@ -25,28 +20,9 @@ HOSTS = {
 @pytest.fixture(scope="module")
 def urls(tmp_path_factory):
     """The URLs of each host's deployment."""
-    folder = tmp_path_factory.mktemp("urls")
-    shared = {
-        "ansible_connection": "local",
-        "airflow_database_host": "db1",
-        "airflow_broker_host": "broker1",
-        "airflow_lock_file": "",
-    }
-    (folder / "hosts.json").write_text(json.dumps({"all": {"vars": shared, "hosts": HOSTS}}))
-    show = "{{ airflow_deployment.secrets | to_json }}"
-    tasks = [
-        {"ansible.builtin.import_role": {"name": "dataops.airflow.airflow", "tasks_from": "validate"}},
-        {
-            "ansible.builtin.copy": {
-                "content": show,
-                "dest": str(folder) + "/{{ inventory_hostname }}.json",
-                "mode": "0600",
-            }
-        },
-    ]
-    (folder / "play.json").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-    said(play(folder, "-e", f"ansible_python_interpreter={sys.executable}"))
-    return {name: json.loads((folder / f"{name}.json").read_text()) for name in HOSTS}
+    shown = {"secrets": "{{ airflow_deployment.secrets }}"}
+    found = evaluate(tmp_path_factory.mktemp("urls"), {"master": HOSTS}, shown, ["airflow_config"])
+    return {host: values["secrets"] for host, values in found.items()}
 
 
 def test_without_an_authority_nothing_is_encrypted(urls):
