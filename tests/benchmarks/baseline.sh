@@ -32,7 +32,7 @@ packages() { fresh && apt-get install -y -qq --no-install-recommends "$@" >/dev/
 database() {
     on db1 <<END
 $common
-packages acl postgresql python3-psycopg2 sudo
+packages acl postgresql python3-psycopg2
 cat >/etc/postgresql/15/main/conf.d/airflow.conf <<CONF
 listen_addresses = '*'
 max_connections = 300
