@@ -6,12 +6,9 @@
 
 from __future__ import annotations
 
-import pathlib
-
 import pytest
 from controller import evaluate
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
 SIZE = {
     "parallelism": 24,
     "max_active_tasks_per_dag": 12,
