@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import sys
 
 import pytest
-from controller import evaluate, play
+from controller import play
 
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 KUBECONFIG = """
 clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}]
 users: [{name: u, user: {token: t0ken-of-the-cluster}}]
@@ -56,8 +58,23 @@ class Cluster:
             "connections": "{{ airflow_database_connections }}",
             "sections": "{{ _airflow_options | list }}",
         }
-        groups = {"master": {"m1": {}}, "worker": {"w1": {}}}
-        return evaluate(self.folder, groups, shown, ["airflow_database"], **dict(self.shared, **declared))
+        tasks = [
+            {"ansible.builtin.import_role": {"name": "dataops.airflow.airflow", "tasks_from": "validate"}},
+            {
+                "ansible.builtin.copy": {
+                    "content": "{{ shown | to_json }}",
+                    "dest": str(self.folder) + "/{{ inventory_hostname }}.json",
+                    "mode": "0600",
+                },
+                "vars": {"shown": shown},
+            },
+        ]
+        play = {"hosts": "all", "gather_facts": False, "tasks": tasks}
+        play["vars_files"] = [str(ROOT / "roles/airflow_database/defaults/main.yml")]
+        (self.folder / "play.json").write_text(json.dumps([play]))
+        rc, said = self.run("play.json", **declared)
+        assert rc == 0, said
+        return {name: json.loads((self.folder / f"{name}.json").read_text()) for name in ("m1", "w1")}
 
 
 @pytest.fixture
