@@ -24,9 +24,10 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         del tmp
-        problems = []
+        problems, own = [], defaults()
         for name, option in sorted(options().items()):
-            if name not in task_vars:
+            # The collection's own defaults have been looked at: some of them take long to compute.
+            if name not in task_vars or (name in own and task_vars[name] == own[name]):
                 continue
             try:
                 value = self._templar.template(task_vars[name])
@@ -42,6 +43,14 @@ def options():
     specifications = [yaml_load(path.read_text(encoding="utf-8")) for path in ROLES.glob("*/meta/argument_specs.yml")]
     entry_points = [entry for found in specifications for entry in found["argument_specs"].values()]
     return {name: option for entry in entry_points for name, option in entry.get("options", {}).items()}
+
+
+def defaults():
+    """The roles' defaults, as they are written."""
+    found = {}
+    for path in ROLES.glob("*/defaults/main.yml"):
+        found.update(yaml_load(path.read_text(encoding="utf-8")) or {})
+    return found
 
 
 def wrong(name, option, value):

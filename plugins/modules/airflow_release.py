@@ -244,7 +244,8 @@ class Release:
         self._run(
             pip
             + ["--quiet", "--disable-pip-version-check", "--no-input"]
-            + ["install", "--require-hashes", "--only-binary", ":all:"]
+            # The lock names all that is wanted.
+            + ["install", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
             + self._links()
             + ["--requirement", lock]
         )
