@@ -67,6 +67,7 @@ def converge(rounds):
         baseline.append(hosts.run(script, str(hosts.SSH_CONFIG), version(), requirement, *MASTERS, "--", *workers(2)))
         hosts.bare(SERVERS + MASTERS + workers(2))
         measured.append(hosts.play("site.yml", hosts.inventory(MASTERS, workers(2)), "--skip-tags", "canary"))
+    hosts.sweep()
     return [
         compare(
             "first converge of 3 masters and 2 workers, against a bare shell script",
@@ -176,7 +177,8 @@ def worker(rounds):
             hosts.create([new])
             place = hosts.inventory(MASTERS, others + [new], "cluster" if others else "alone")
             runs.append(hosts.play("site.yml", place, *(["--limit", new] if limit else [])))
-            hosts.remove([new])
+            hosts.put_aside([new])
+    hosts.sweep()
     limited, alone, whole, nothing = map(best, (limited, alone, whole, nothing))
     return [
         compare("a worker added to 8 nodes with --limit, against that host alone", "s", limited, alone, 1.2),
