@@ -11,7 +11,8 @@ import pathlib
 
 import pytest
 import yaml
-from ansible_collections.dataops.airflow.plugins.action.airflow_arguments import options, wrong
+from ansible.plugins.action import ActionBase
+from ansible_collections.dataops.airflow.plugins.action.airflow_arguments import ActionModule, defaults, options, wrong
 from controller import play
 from refusals import refused
 
@@ -56,6 +57,24 @@ def test_what_is_wrong_names_the_variable_and_the_type(name, value, words):
 def test_a_secret_is_not_in_what_is_said():
     users = [{"name": "ada", "password": "not-to-be-shown", "passwort": "not-to-be-shown"}]
     assert "not-to-be-shown" not in "".join(wrong("airflow_objects_users", options()["airflow_objects_users"], users))
+
+
+def test_a_default_that_nobody_changed_is_not_computed(monkeypatch):
+    """To compute all of them on each host takes longer than the rest of the look at the types."""
+    computed = []
+
+    class Templar:
+        @staticmethod
+        def template(value):
+            computed.append(value)
+            return value
+
+    monkeypatch.setattr(ActionBase, "run", lambda self, tmp, task_vars: {})
+    action = object.__new__(ActionModule)
+    action._templar = Templar
+    result = action.run(task_vars=dict(defaults(), airflow_install_timeout="soon"))
+    assert computed == ["soon"]
+    assert [problem.split(":")[0] for problem in result["problems"]] == ["airflow_install_timeout"]
 
 
 def gate(directory, **variables):
