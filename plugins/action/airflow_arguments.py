@@ -26,10 +26,12 @@ class ActionModule(ActionBase):
         del tmp
         problems, own = [], defaults()
         for name, option in sorted(options().items()):
-            # The collection's own defaults have been looked at: some of them take long to compute.
-            if name not in task_vars or (name in own and task_vars[name] == own[name]):
+            if name not in task_vars:
                 continue
             try:
+                # The collection's own defaults have been looked at: some of them take long to compute.
+                if name in own and task_vars[name] == own[name]:
+                    continue
                 value = self._templar.template(task_vars[name])
             except AnsibleError:
                 # What needs it tells so, and better.

@@ -36,9 +36,9 @@ KEY = PLACE / "key"
 SSH_CONFIG = PLACE / "ssh_config"
 CACHE_VOLUME = "dataops-airflow-uv-cache"
 NETWORK = "airflow-bench"
+SUBNET = "172.30.99.0/24"
 # What begins the names of hosts that were put aside.
 ASIDE = "aside-"
-SUBNET = "172.30.99.0/24"
 
 SERVERS = ["db1", "broker1"]
 MASTERS = ["m1", "m2", "m3"]
