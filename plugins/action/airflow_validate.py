@@ -7,7 +7,7 @@ from __future__ import annotations
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._releases import UnknownRelease, release
-from ..plugin_utils._deployment import InvalidOptions, build
+from ..plugin_utils._deployment import InvalidOptions, build, outline
 from ..plugin_utils._gate import problems, singles
 from ..plugin_utils._options import lost
 
@@ -42,7 +42,7 @@ class ActionModule(ActionBase):
                 for key, why in sorted(lost(facts, declared["cfg"], declared["home"]).items())
             ]
             try:
-                result["deployment"] = build(facts, *(declared[name] for name in PARTS))["digest"]
+                result["deployment"] = outline(build(facts, *(declared[name] for name in PARTS)))
             except InvalidOptions as error:
                 found.append(("airflow_options", str(error), "correct it"))
         result["warnings"] = declared.get("advice") or []

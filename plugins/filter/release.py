@@ -8,7 +8,7 @@ from ansible.errors import AnsibleFilterError
 
 from ..module_utils._releases import UnknownRelease, release
 from ..plugin_utils._alerts import alert_rules
-from ..plugin_utils._deployment import InvalidOptions, build, digest, options_of
+from ..plugin_utils._deployment import InvalidOptions, build, digest, options_of, outline
 from ..plugin_utils._executors import executors
 from ..plugin_utils._kubernetes import kubernetes_advice, kubernetes_servers, pod_environment
 from ..plugin_utils._options import value_of
@@ -85,7 +85,7 @@ def refusals(members, hostvars, key, masters):
         for component in result.get("single") or []:
             singles.setdefault(component, []).append(name)
         if result.get("deployment"):
-            deployments.setdefault(result["deployment"], []).append(name)
+            deployments.setdefault(result["deployment"]["digest"], []).append(name)
         if result.get("python"):
             pythons.setdefault(result["python"], []).append(name)
     found = [
@@ -147,6 +147,7 @@ class FilterModule:
             "option": value_of,
             "components": components,
             "deployment": deployment_filter,
+            "outline": outline,
             "refusals": refusals,
             "servers": servers,
             "connections": connections,

@@ -145,6 +145,14 @@ options:
     type: list
     elements: str
     default: []
+  leftovers:
+    description:
+      - What only some hosts have, and roles remove from others. An absolute path, or the name of a unit without
+        C(.service).
+      - What is found of it is told, so that nobody has to look again.
+    type: list
+    elements: str
+    default: []
   controller_time:
     description:
       - Seconds since the epoch, on the controller, when the module was called.
@@ -217,6 +225,12 @@ releases:
   type: list
   elements: str
   sample: [/opt/airflow/releases/3.3.2-0be18504e633]
+leftovers:
+  description: Those of O(leftovers) that the host has. All of them where nobody may look, or systemd does not run.
+  returned: always
+  type: list
+  elements: str
+  sample: [airflow-statsd]
 """
 
 import os
@@ -491,6 +505,13 @@ def check_clock(p, now):
         )
 
 
+def leftovers(p, states):
+    """What roles would remove, and is there."""
+    return [
+        name for name in p["leftovers"] if (os.path.lexists(name) if name.startswith("/") else states[name]["exists"])
+    ]
+
+
 def main():
     module = AnsibleModule(
         argument_spec=dict(
@@ -538,6 +559,7 @@ def main():
                 ),
             ),
             units=dict(type="list", elements="str", default=[]),
+            leftovers=dict(type="list", elements="str", default=[]),
             controller_time=dict(type="float"),
             clock_bound=dict(type="int", default=10),
             timeout=dict(type="int", default=3),
@@ -554,11 +576,13 @@ def main():
     problems += list(check_users(p)) + list(check_directories(p)) + list(check_memory(p, memory))
     # Whose a port is, and what a process runs, is for root alone to see.
     problems += list(check_ports(p)) if root else [not_root()]
+    known = root and os.path.isdir("/run/systemd/system")
+    units = [name for name in p["leftovers"] if not name.startswith("/")]
     try:
-        states = show(p["units"]) if root and os.path.isdir("/run/systemd/system") else {}
+        states = show(p["units"] + units) if known else {}
     except SystemdError as error:
         module.fail_json(msg=str(error))
-    running = {name: state for name, state in states.items() if state["pid"]}
+    running = {name: states[name] for name in p["units"] if name in states and states[name]["pid"]}
     releases = {process_environment(state["pid"]).get("VIRTUAL_ENV") for state in running.values()} - {None}
     module.exit_json(
         changed=False,
@@ -570,6 +594,7 @@ def main():
         memory=memory,
         running={name: state["deployment"] for name, state in running.items()},
         releases=sorted(releases),
+        leftovers=leftovers(p, states) if known else p["leftovers"],
     )
 
 

@@ -43,10 +43,30 @@ problems:
   elements: str
   sample: ["airflow_jwt_secret: it is missing: generate one"]
 deployment:
-  description: Digest of the deployment that the host declares. Null where what it declares makes none.
+  description: The deployment that the host declares, without what is in it. Null where what it declares makes none.
   returned: always
-  type: str
-  sample: 0f3a9be41c22
+  type: dict
+  contains:
+    digest:
+      description: Its short name.
+      type: str
+      sample: 0f3a9be41c22
+    path:
+      description: Its directory.
+      type: str
+      sample: /opt/airflow/deployments/0f3a9be41c22
+    config_path:
+      description: Its C(airflow.cfg).
+      type: str
+      sample: /opt/airflow/deployments/0f3a9be41c22/airflow.cfg
+    release:
+      description: The virtual environment that it runs from.
+      type: str
+      sample: /opt/airflow/releases/3.3.2-0be18504e633
+    secret_environment:
+      description: Whether processes get secrets by their environment, as the release has no command for them.
+      type: bool
+      sample: false
 version:
   description: The Airflow version that the host declares.
   returned: always

@@ -170,3 +170,9 @@ def build(release, release_path, root, options, environment, files=None, secret_
             if tuple(name.split(".", 1)) in unreadable
         },
     }
+
+
+def outline(deployment):
+    """What others need to know of a deployment, without what is in it."""
+    known = {name: deployment[name] for name in ("digest", "path", "config_path", "release")}
+    return dict(known, secret_environment=bool(deployment["secret_environment"]))

@@ -85,10 +85,10 @@ def test_a_problem_names_its_hosts():
 
 
 def test_hosts_that_disagree():
-    good = {"version": "3.3.2", "deployment": "a", "python": "3.11"}
-    (found,) = gate(m1=good, w1=dict(good, version="3.3.1", deployment="b"))
+    good = {"version": "3.3.2", "deployment": {"digest": "a"}, "python": "3.11"}
+    (found,) = gate(m1=good, w1=dict(good, version="3.3.1", deployment={"digest": "b"}))
     assert refused("a-versions", found)
-    (found,) = gate(m1=good, m2=good, w1=dict(good, deployment="b"))
+    (found,) = gate(m1=good, m2=good, w1=dict(good, deployment={"digest": "b"}))
     assert refused("a-deployments", found)
     (found,) = gate(m1=good, w1=dict(good, python="3.12"))
     assert refused("b-pythons", found)

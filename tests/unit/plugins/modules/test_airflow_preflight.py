@@ -96,10 +96,10 @@ def serve(folder):
 
 
 @pytest.fixture
-def look(tmp_path):
-    """What the module finds on this machine, with nothing wrong unless a test asks for it."""
+def told(tmp_path):
+    """What the module says of this machine, with nothing wrong unless a test asks for it."""
 
-    def run(**options):
+    def run(states=None, **options):
         arguments = {
             "systems": ["debian 12"],
             "python": sys.executable,
@@ -120,13 +120,19 @@ def look(tmp_path):
             patch.setattr(
                 os.path, "isdir", lambda path, real=os.path.isdir: path == "/run/systemd/system" or real(path)
             )
-            patch.setattr(airflow_preflight, "show", lambda units: {})
+            patch.setattr(airflow_preflight, "show", lambda units: states or {})
             with pytest.raises(SystemExit):
                 airflow_preflight.main()
         assert outcome["changed"] is False
-        return outcome["problems"]
+        return outcome
 
     return run
+
+
+@pytest.fixture
+def look(told):
+    """What the module finds wrong."""
+    return lambda **options: told(**options)["problems"]
 
 
 def server(port, kind="redis", host="localhost", **more):
@@ -265,6 +271,20 @@ def test_the_interpreter(look):
     assert refused("b-python-missing", look(python="/usr/bin/python9")[0])
     text = look(python_versions=["2.7"])[0]
     assert refused("b-python-version", text.replace("2.7", "3.10, 3.11, 3.12, 3.13, 3.14"))
+
+
+def test_what_roles_would_remove(told, monkeypatch, tmp_path):
+    rule, dangling, none = tmp_path / "rule", tmp_path / "dangling", tmp_path / "none"
+    rule.touch()
+    dangling.symlink_to(none)
+    state = {"pid": 0, "deployment": None}
+    states = {"airflow-statsd": dict(state, exists=True), "airflow-metrics": dict(state, exists=False)}
+    asked = [*states, str(rule), str(dangling), str(none)]
+    found = told(states, leftovers=asked)
+    assert (found["leftovers"], found["running"]) == (["airflow-statsd", str(rule), str(dangling)], {})
+    # Who may not look cannot say that something is not there.
+    monkeypatch.setattr(os, "geteuid", lambda: 1)
+    assert told(states, leftovers=asked)["leftovers"] == asked
 
 
 def test_everything_is_told_at_once(look):
