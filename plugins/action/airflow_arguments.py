@@ -4,15 +4,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.common.yaml import yaml_load
+from ansible.module_utils.datatag import native_type_name
 from ansible.plugins.action import ActionBase
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
+# What is no list or dict at once is no value for the templates of the roles, which convert nothing.
+STRICT = {"dict": dict, "list": list}
+# Dicts of dicts.
+NESTED = ("airflow_options", "airflow_service_hardening")
+NO_VALUE = "%s: it has no value: write one, as docs/VARIABLES.md has it, or take it out"
 
 
 class ActionModule(ActionBase):
@@ -36,7 +43,7 @@ class ActionModule(ActionBase):
             except AnsibleError:
                 # What needs it tells so, and better.
                 continue
-            problems += wrong(name, option, value)
+            problems += wrong(name, option, value) if value is not None else missing(name, own)
         return dict(result, changed=False, problems=problems)
 
 
@@ -55,12 +62,35 @@ def defaults():
     return found
 
 
+def missing(name, own):
+    """What is wrong with a variable that is null: nothing where the default is, or may be by what it says."""
+    if own.get(name) is None or re.search(r"\bnone\b", str(own[name])):
+        return []
+    return [NO_VALUE % name]
+
+
 def wrong(name, option, value):
     """What is wrong with the value of a variable, each with what to write instead."""
+    it_is = "%s: it is of type %s: " % (name, native_type_name(value))
+    strict = STRICT.get(option["type"])
+    if strict and not isinstance(value, strict):
+        return [it_is + "write a %s, as docs/VARIABLES.md has it" % option["type"]]
+    # YAML reads 0123 as 83, and 1:30 as 90.
+    if option["type"] == "str" and isinstance(value, (int, float)):
+        return [it_is + "write it in quotes"]
     checked = ArgumentSpecValidator({name: option}).validate({name: value}, validate_role_argument_spec=True)
     wanted = option["type"] + (" of " + option["elements"] if "elements" in option else "")
-    return [
+    found = [
         "%s: %s: write a value of type %s, as docs/VARIABLES.md has it"
         % (name, remove_values(message.replace("argument '%s' is" % name, "it is"), checked._no_log_values), wanted)
         for message in checked.error_messages
     ]
+    if name in NESTED:
+        found += [
+            "%s.%s: it is of type %s: write a dict" % (name, key, native_type_name(content))
+            for key, content in value.items()
+            if not isinstance(content, (dict, type(None)))
+        ]
+    if name == "airflow_cfg":
+        found += [NO_VALUE % ("airflow_cfg." + key) for key, content in value.items() if content is None]
+    return found

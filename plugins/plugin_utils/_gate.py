@@ -260,10 +260,10 @@ def _integer(value):
 
 
 def _outside(value, least, most=None):
-    """What is wrong with a number, None where it is right."""
+    """What is wrong with a number, None where it is right. What is no number is told where types are looked at."""
     number = _integer(value)
     if number is None:
-        return "%r is no whole number" % (value,)
+        return None
     if number < least or (most is not None and number > most):
         return "%d is not %s" % (number, "%d to %d" % (least, most) if most else "%d or more" % least)
     return None
@@ -286,8 +286,7 @@ def _numbers(declared, release):
         value = declared["options"].get(name[0], {}).get(name[1])
         name = ".".join(name)
         what = None if value is None else _outside(value, least)
-        # What is no number is told where the types of options are looked at.
-        if what and _integer(value) is not None:
+        if what:
             found.append(("airflow_options.%s" % name, what, "write a number in that range"))
     return found
 

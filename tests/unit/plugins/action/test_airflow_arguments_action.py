@@ -12,7 +12,13 @@ import pathlib
 import pytest
 import yaml
 from ansible.plugins.action import ActionBase
-from ansible_collections.dataops.airflow.plugins.action.airflow_arguments import ActionModule, defaults, options, wrong
+from ansible_collections.dataops.airflow.plugins.action.airflow_arguments import (
+    ActionModule,
+    defaults,
+    missing,
+    options,
+    wrong,
+)
 from controller import play
 from refusals import refused
 
@@ -31,7 +37,9 @@ def test_it_knows_the_variables_of_every_role_and_entry_point():
         ("airflow_install_timeout", 60),
         ("airflow_install_timeout", "60"),
         ("airflow_proxy_port", 8089),
-        ("airflow_service_read_write_paths", "/srv/a,/srv/b"),
+        ("airflow_service_read_write_paths", ["/srv/a", "/srv/b"]),
+        ("airflow_database_password", "0123"),
+        ("airflow_options", {"core": {"parallelism": 3}, "celery": None}),
         ("airflow_objects_pools", []),
     ],
 )
@@ -44,7 +52,10 @@ def test_what_a_role_would_take_is_not_wrong(name, value):
     [
         ("airflow_install_timeout", "soon", "write a value of type int"),
         ("airflow_service_keep", [3], "write a value of type int"),
-        ("airflow_objects_connections", "warehouse", "write a value of type list of dict"),
+        ("airflow_objects_connections", "warehouse", "it is of type str: write a list"),
+        # The templates of the roles would not take it apart.
+        ("airflow_service_read_write_paths", "/srv/a,/srv/b", "it is of type str: write a list"),
+        ("airflow_objects_users", ["ada"], "write a value of type list of dict"),
         ("airflow_objects_pools", [{"slots": 3}], "missing required arguments: name found in airflow_objects_pools"),
     ],
 )
@@ -52,6 +63,30 @@ def test_what_is_wrong_names_the_variable_and_the_type(name, value, words):
     problems = wrong(name, options()[name], value)
     assert all(problem.startswith(f"{name}: ") for problem in problems)
     assert words in problems[-1]
+
+
+@pytest.mark.parametrize(
+    "refusal, name, value",
+    [
+        ("a-argument-list", "airflow_extra_packages", "apache-airflow-providers-http"),
+        ("a-argument-text", "airflow_database_password", 83),
+        ("a-argument-section", "airflow_options", {"core": "parallelism", "celery": {}}),
+        ("a-argument-cfg", "airflow_cfg", {"sql_alchemy_conn": None, "executor": "CeleryExecutor"}),
+    ],
+)
+def test_what_could_not_be_computed_with(refusal, name, value):
+    (problem,) = wrong(name, options()[name], value)
+    assert refused(refusal, problem) and "83" not in problem
+
+
+def test_what_has_no_value_is_refused_unless_the_default_has_none():
+    own = defaults()
+    (problem,) = missing("airflow_database_host", own)
+    assert refused("a-argument-null", problem)
+    assert missing("airflow_environment", own) and missing("airflow_webserver_port", own)
+    may_be_null = {name for name in own if not missing(name, own)}
+    assert {"airflow_service_worker_concurrency", "airflow_service_worker_autoscale"} <= may_be_null
+    assert missing("airflow_address", own) == []
 
 
 def test_a_secret_is_not_in_what_is_said():
