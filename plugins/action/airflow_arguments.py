@@ -14,12 +14,14 @@ from ansible.module_utils.common.yaml import yaml_load
 from ansible.module_utils.datatag import native_type_name
 from ansible.plugins.action import ActionBase
 
+from ..plugin_utils._options import OWN
+
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 # What is no list or dict at once is no value for the templates of the roles, which convert nothing.
 STRICT = {"dict": dict, "list": list}
 # Dicts of dicts.
 NESTED = ("airflow_options", "airflow_service_hardening")
-NO_VALUE = "%s: it has no value: write one, as docs/VARIABLES.md has it, or take it out"
+NO_VALUE = "%s: it has no value: write one, or take it out"
 
 
 class ActionModule(ActionBase):
@@ -75,9 +77,12 @@ def wrong(name, option, value):
     strict = STRICT.get(option["type"])
     if strict and not isinstance(value, strict):
         return [it_is + "write a %s, as docs/VARIABLES.md has it" % option["type"]]
-    # YAML reads 0123 as 83, and 1:30 as 90.
-    if option["type"] == "str" and isinstance(value, (int, float)):
-        return [it_is + "write it in quotes"]
+    if option["type"] == "str":
+        if isinstance(value, (bool, dict)) or isinstance(value, list) and not name.endswith("hosts"):
+            return [it_is + "write a text, as docs/VARIABLES.md has it"]
+        # YAML reads 0123 as 83, and 1:30 as 90.
+        if isinstance(value, (int, float)):
+            return [it_is + "write it in quotes"]
     checked = ArgumentSpecValidator({name: option}).validate({name: value}, validate_role_argument_spec=True)
     wanted = option["type"] + (" of " + option["elements"] if "elements" in option else "")
     found = [
@@ -92,5 +97,5 @@ def wrong(name, option, value):
             if not isinstance(content, (dict, type(None)))
         ]
     if name == "airflow_cfg":
-        found += [NO_VALUE % ("airflow_cfg." + key) for key, content in value.items() if content is None]
+        found += [NO_VALUE % ("airflow_cfg." + key) for key in OWN if value.get(key, "") is None]
     return found

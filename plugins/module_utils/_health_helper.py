@@ -167,7 +167,7 @@ trouble = guarded(ask)
 # Waiting here is cheap; to start this program again costs more than all it does.
 deadline = asked + REQUEST.get("patience", 0)
 while REQUEST["kind"] == "components" and not healthy(trouble) and time.monotonic() < deadline:
-    # Who was asked for as long as that without an answer is asked again at once.
+    # An attempt that took this long itself is repeated without a pause.
     time.sleep(max(0, asked + 0.5 - time.monotonic()))
     asked = time.monotonic()
     trouble = guarded(ask)

@@ -14,6 +14,8 @@ author:
 description:
   - Looks at all variables of a host that any role of the collection describes in its argument specification, on the
     controller. A role by itself does so when it begins, when other hosts may have been changed already.
+  - What Ansible would convert, the templates of the roles would not. So a list or a dict has to be one, not a text that
+    stands for it, and a text must not be a number. A variable with a default cannot be null.
   - It never fails because of what it finds, but returns it, so that the problems of all hosts can be reported at once.
   - A variable that cannot be computed is left to what needs it.
   - It is used by the role P(dataops.airflow.airflow_preflight#role).

@@ -60,10 +60,6 @@ def _fill(text, numbers):
 def alert_problems(declared, _release):
     """What is wrong with what the user changes of the alerts, and with rules of the user's own."""
     known, changes = declared["alerts"]["known"], declared["alerts"]["changes"]
-    if not isinstance(changes, dict):
-        return [
-            ("airflow_alerts", "it is no mapping", "write the changes of each alert: {AirflowTaskQueued: {for: 1m}}")
-        ]
     found = []
     for name, change in sorted(changes.items()):
         variable = "airflow_alerts.%s" % name
@@ -117,8 +113,6 @@ def _wrong_settings(variable, change, numbers):
 def _wrong_groups(groups):
     """Their rules are Prometheus's to look at, and it does so before it reads them."""
     variable, seen = "airflow_alert_rules", ["airflow", "airflow-records"]
-    if not isinstance(groups, list):
-        return [(variable, "it is no list", "write groups of rules: [{name: mine, rules: [...]}]")]
     for group in groups:
         if not isinstance(group, dict) or not isinstance(group.get("rules"), list) or not group.get("name"):
             return [(variable, "a group has no name or no rules", "write each as {name: mine, rules: [...]}")]

@@ -159,8 +159,6 @@ def singles(declared, release):
 
 def _presets(declared, release):
     presets = declared["presets"]
-    if not isinstance(presets, dict):
-        return [("airflow_service_presets", "it is no mapping", "write the preset of each component: {worker: strict}")]
     found = []
     for name, preset in sorted(presets.items()):
         variable = "airflow_service_presets.%s" % name
@@ -174,8 +172,6 @@ def _presets(declared, release):
 
 def _impersonation(declared, _release):
     users = declared["impersonation_users"]
-    if not isinstance(users, list):
-        return [("airflow_impersonation_users", "it is no list", "write the users as a list: [%s]" % users)]
     found = []
     for name in users:
         # Each name becomes part of a rule of sudo, where ALL and %group have a meaning of their own.
@@ -260,10 +256,10 @@ def _integer(value):
 
 
 def _outside(value, least, most=None):
-    """What is wrong with a number, None where it is right. What is no number is told where types are looked at."""
+    """What is wrong with a number, None where it is right."""
     number = _integer(value)
     if number is None:
-        return None
+        return "%r is no whole number" % (value,)
     if number < least or (most is not None and number > most):
         return "%d is not %s" % (number, "%d to %d" % (least, most) if most else "%d or more" % least)
     return None
@@ -286,7 +282,8 @@ def _numbers(declared, release):
         value = declared["options"].get(name[0], {}).get(name[1])
         name = ".".join(name)
         what = None if value is None else _outside(value, least)
-        if what:
+        # What is no number is told where the types of options are looked at.
+        if what and _integer(value) is not None:
             found.append(("airflow_options.%s" % name, what, "write a number in that range"))
     return found
 

@@ -41,6 +41,8 @@ def test_it_knows_the_variables_of_every_role_and_entry_point():
         ("airflow_database_password", "0123"),
         ("airflow_options", {"core": {"parallelism": 3}, "celery": None}),
         ("airflow_objects_pools", []),
+        ("airflow_monitor_hosts", ["watch1"]),
+        ("airflow_cfg", {"smtp_user": None, "executor": "CeleryExecutor"}),
     ],
 )
 def test_what_a_role_would_take_is_not_wrong(name, value):
@@ -56,6 +58,9 @@ def test_what_a_role_would_take_is_not_wrong(name, value):
         # The templates of the roles would not take it apart.
         ("airflow_service_read_write_paths", "/srv/a,/srv/b", "it is of type str: write a list"),
         ("airflow_objects_users", ["ada"], "write a value of type list of dict"),
+        ("airflow_database_host", ["db1"], "it is of type list: write a text"),
+        # In quotes it would be a text that is not empty.
+        ("airflow_alertmanager_slack_url", False, "it is of type bool: write a text"),
         ("airflow_objects_pools", [{"slots": 3}], "missing required arguments: name found in airflow_objects_pools"),
     ],
 )
@@ -112,11 +117,13 @@ def test_a_default_that_nobody_changed_is_not_computed(monkeypatch):
     assert [problem.split(":")[0] for problem in result["problems"]] == ["airflow_install_timeout"]
 
 
-def gate(directory, **variables):
+def gate(directory, tasks="arguments", shared=None, **variables):
     """What the gate says of a master and of a database's host, which has this variable of its own. Neither is there."""
     groups = {"master": {"hosts": {"m1": {}}}, "database": {"hosts": {"db1": variables}}}
-    (directory / "hosts.json").write_text(json.dumps({"all": {"children": groups}}), encoding="utf-8")
-    task = {"ansible.builtin.import_role": {"name": "dataops.airflow.airflow_preflight", "tasks_from": "arguments"}}
+    (directory / "hosts.json").write_text(
+        json.dumps({"all": {"children": groups, "vars": shared or {}}}), encoding="utf-8"
+    )
+    task = {"ansible.builtin.import_role": {"name": "dataops.airflow.airflow_preflight", "tasks_from": tasks}}
     content = {"hosts": "all", "gather_facts": False, "any_errors_fatal": True, "tasks": [task]}
     (directory / "play.json").write_text(json.dumps([content]), encoding="utf-8")
     return play(directory)
@@ -137,3 +144,10 @@ def test_one_host_that_is_wrong_stops_all_before_any_is_asked(tmp_path):
 def test_a_variable_that_cannot_be_computed_is_left_to_what_needs_it(tmp_path):
     done = gate(tmp_path, airflow_postgresql_max_connections="{{ nobody_has_this }}")
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["airflow_cfg", "airflow_options", "airflow_environment"])
+def test_types_are_looked_at_before_anything_is_computed_with_them(tmp_path, name):
+    done = gate(tmp_path, "main", {name: "text"})
+    assert done.returncode != 0
+    assert f"every host: {name}: it is of type str: write a dict" in done.stdout, done.stdout
