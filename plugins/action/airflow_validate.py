@@ -25,7 +25,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         del tmp
         declared = self._task.args["declared"]
-        result.update(version=declared["version"], deployment=None, single=[], changed=False)
+        result.update(version=declared["version"], deployment=None, single=[], warnings=[], changed=False)
         # All else is made of what AWS would have answered.
         if declared.get("unanswered"):
             result["problems"] = ["%s: %s" % tuple(problem) for problem in declared["unanswered"]]
@@ -37,7 +37,7 @@ class ActionModule(ActionBase):
         else:
             found = problems(declared, facts)
             result["single"] = singles(declared, facts)
-            result["warnings"] = [
+            result["warnings"] += [
                 "airflow_cfg.%s has no effect: Airflow %s has no such option, as %s" % (key, facts["version"], why)
                 for key, why in sorted(lost(facts, declared["cfg"], declared["home"]).items())
             ]
@@ -45,6 +45,6 @@ class ActionModule(ActionBase):
                 result["deployment"] = outline(build(facts, *(declared[name] for name in PARTS)))
             except InvalidOptions as error:
                 found.append(("airflow_options", str(error), "correct it"))
-        result["warnings"] = declared.get("advice") or []
+        result["warnings"] += declared.get("advice") or []
         result["problems"] = ["%s: %s: %s" % problem for problem in found]
         return result

@@ -99,3 +99,26 @@ def test_what_a_play_goes_by(tmp_path, variables):
     assert found["other"]["release"] != found["after"]["release"]
     assert found["after"]["absent"] == found["again"]["absent"] == ["airflow-statsd"]
     assert {"airflow-node-exporter", "airflow-statsd", "airflow-metrics"} <= set(found["other"]["absent"])
+
+
+def test_what_the_gate_warns_of(tmp_path):
+    shared = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "airflow_version": "3.3.2",
+        "airflow_lock_file": "",
+        "airflow_database_host": "db1",
+        "airflow_broker_host": "broker1",
+        "airflow_monitoring": False,
+        "airflow_cfg": {"rbac": True},
+        "airflow_options": {"core": {"parallelism": 1000}},
+    }
+    groups = {"master": {"hosts": {"m1": {}, "m2": {}}}, "worker": {"hosts": {"w1": {}}}}
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"vars": shared, "children": groups}}))
+    (tmp_path / "play.json").write_text(json.dumps([gate()]))
+    output = " ".join(said(play(tmp_path, COLUMNS="1000")).split())
+    for warning in (
+        "airflow_cfg.rbac has no effect",
+        "parallelism: each scheduler may",
+    ):
+        assert output.count(warning) == 1, output
