@@ -240,7 +240,7 @@ class Release:
         vacate(self.p["uv_path"])
         # The distribution's own interpreter: it outlives any that the release was pointed at.
         python = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else self.p["python"]
-        pip = self._pip_for_uv(python)
+        pip = self._pip_for_uv(python, scratch)
         self._run(
             pip
             + ["--quiet", "--disable-pip-version-check", "--no-input"]
@@ -252,14 +252,15 @@ class Release:
         finish(self.p["uv_path"], self.p["uv_lock"])
         return uv
 
-    def _pip_for_uv(self, python):
+    def _pip_for_uv(self, python, scratch):
         """A pip that installs into the environment of uv, which is made for it."""
-        # What venv would install a pip from, on Debian. A wheel of pip runs as it is, in half the time.
+        # What venv would install a pip from, on Debian. Unpacked it runs as it is, in half the time.
         wheels = sorted(glob.glob(PIP_WHEELS))
         self._run([python, "-m", "venv"] + ["--without-pip"] * bool(wheels) + [self.p["uv_path"]])
         programs = os.path.join(self.p["uv_path"], "bin")
         if wheels:
-            return [os.path.join(programs, "python"), os.path.join(wheels[-1], "pip")]
+            shutil.unpack_archive(wheels[-1], scratch, "zip")
+            return [os.path.join(programs, "python"), os.path.join(scratch, "pip")]
         return [os.path.join(programs, "pip")]
 
     def _wanted(self, scratch):

@@ -272,8 +272,8 @@ class Host:
         self._refuse(states)
         self._mask(states)
         self._remove(states)
-        self._write(states)
         enable = [unit for unit in self.units if not states[unit.name]["enabled"]]
+        self._write(states, enable)
         # Started now, it would come back although somebody stopped it.
         stopping = [unit for unit in self.units if states[unit.name]["active"] == "deactivating"]
         # A run that was killed, or another one, has asked systemd for these already.
@@ -294,8 +294,6 @@ class Host:
             self.result["changed"] = True
         if self.module.check_mode:
             return
-        if enable:
-            systemctl("enable", "--quiet", *[unit.name + ".service" for unit in enable])
         self._start(start, states)
         # All at once: the other hosts carry on meanwhile, and a host is away for the time of its slowest unit only.
         for unit in restart:
@@ -393,7 +391,8 @@ class Host:
                 return False
             time.sleep(1)
 
-    def _write(self, states):
+    def _write(self, states, enable):
+        """Writes unit files and has units start at boot; systemd reads both once, after that."""
         different = [unit for unit in self.units if unit.on_disk() != unit.content]
         if different and self.p["config"] and not self.module.check_mode and not os.path.exists(self.p["config"]):
             raise Unhealthy(
@@ -408,10 +407,12 @@ class Host:
             )
         if self.module.check_mode:
             return
-        if different or any(states[unit.name]["needs_reload"] for unit in self.units):
+        if different or enable or any(states[unit.name]["needs_reload"] for unit in self.units):
             with alone(LOCK):
                 for unit in different:
                     unit.write()
+                if enable:
+                    systemctl("enable", "--quiet", "--no-reload", *[unit.name + ".service" for unit in enable])
                 systemctl("daemon-reload")
 
     def _start(self, units, states):

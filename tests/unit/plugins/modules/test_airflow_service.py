@@ -117,7 +117,7 @@ def test_first_run_check_and_second_run(host, call):
     assert not list(host.directory.iterdir()) and host.log() == []
     result = call("a", "b")
     assert result["changed"] is True and lists(result) == {"written": ["a", "b"], "started": ["a", "b"]}
-    assert host.log() == ["daemon-reload", "enable a b", "start a", "start b"]
+    assert host.log() == ["enable a b", "daemon-reload", "start a", "start b"]
     digest = airflow_service.Unit("a", CONTENT.format("1"), None).digest
     assert host.file("a").read_text() == CONTENT.format("1").replace("@digest@", digest)
     assert oct(host.file("a").stat().st_mode) == "0o100644"
@@ -141,7 +141,7 @@ def test_late_units_start_when_those_with_a_heartbeat_are_healthy(host, call, mo
     api = dict(kind="api", port=1, path="/health")
     result = call(declared("a", late=True, health=job), declared("b", health=job), declared("c", health=api))
     assert lists(result)["started"] == ["a", "b", "c"]
-    assert seen == ["daemon-reload", "enable a b c", "start b", "start c", ["b"], "start a", ["c"], ["a", "b"]]
+    assert seen == ["enable a b c", "daemon-reload", "start b", "start c", ["b"], "start a", ["c"], ["a", "b"]]
     assert host.log() == []
 
 
@@ -187,7 +187,7 @@ def test_run_that_was_killed_before_it_enabled(host, call):
     host.log()
     assert call("a", check=True)["changed"] is True
     assert call("a")["changed"] is True
-    assert host.log() == ["enable a"]
+    assert host.log() == ["enable a", "daemon-reload"]
 
 
 def test_restart_all(host, call):
