@@ -84,6 +84,38 @@ options:
           worker:
             description: Name of the worker, of V(worker).
             type: str
+  files:
+    description:
+      - Files that the units read, written before them, each in one step. Their directories have to be there.
+      - They are shown in the diff, so they are no place for secrets. A unit that should restart with its file names the
+        file's digest in O(units.content).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Path of the file.
+        type: path
+        required: true
+      content:
+        description: The whole text of the file.
+        type: str
+        required: true
+      owner:
+        description: The user it belongs to. V(root) by default.
+        type: str
+      group:
+        description: The group it belongs to. V(root) by default.
+        type: str
+      mode:
+        description: Its mode, in octal.
+        type: str
+        default: "0644"
+      validate:
+        description:
+          - A command that ends with exit code 0 if the file will do, C(%s) being the path of the file before it is put
+            in its place. If it does not, what was there stays, and so do all units. It is not run in check mode.
+        type: str
   absent:
     description:
       - Units that must not be on this host. They are stopped, and their files removed. Drop-ins of your own stay.
@@ -162,6 +194,12 @@ stale:
   type: list
   elements: str
   sample: [airflow-scheduler]
+files:
+  description: Paths in O(files) that were, or in check mode would be, written.
+  returned: always
+  type: list
+  elements: str
+  sample: [/etc/haproxy/haproxy.cfg]
 written:
   description: Units whose files were, or in check mode would be, written.
   returned: always
@@ -207,6 +245,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._files import FILE, File
 from ..module_utils._health import HEALTH, troubles
 from ..module_utils._lock import alone
 from ..module_utils._runner import Runner
@@ -263,13 +302,14 @@ class Host:
         self.p = module.params
         self.runner = Runner(self.p["venv"], self.p["home"], self.p["config"], self.p["user"])
         self.units = [Unit(**unit) for unit in self.p["units"]]
-        lists = ["stale", "written", "started", "restarted", "removed", "masked", "stopping", "diff"]
+        lists = ["stale", "files", "written", "started", "restarted", "removed", "masked", "stopping", "diff"]
         self.result = dict({name: [] for name in lists}, changed=False)
 
     def converge(self):
         """Reads, compares, and unless in check mode applies."""
         states = self._states()
         self._refuse(states)
+        self._put()
         self._mask(states)
         self._remove(states)
         enable = [unit for unit in self.units if not states[unit.name]["enabled"]]
@@ -321,6 +361,21 @@ class Host:
                     "%s is masked on this host, so somebody keeps it from starting: systemctl unmask %s, or take this "
                     "host out of the group that runs it" % (unit.name, unit.name)
                 )
+
+    def _put(self):
+        """Writes what the units read."""
+        for entry in self.p["files"]:
+            try:
+                file = File(entry, dict(owner="root", group="root"))
+                if file.right():
+                    continue
+                self.result["diff"].append(file.diff())
+                if not self.module.check_mode:
+                    file.make()
+            except (OSError, ValueError) as error:
+                raise Unhealthy("cannot make the file %s: %s" % (entry["path"], error)) from error
+            self.result["changed"] = True
+            self.result["files"].append(file.path)
 
     def _mask(self, states):
         for name in self.p["masked"]:
@@ -474,7 +529,8 @@ class Host:
                 if time.monotonic() - progress >= timeout:
                     unit = next(iter(waiting))
                     raise self._unhealthy(unit, began, why[unit])
-                time.sleep(0.5)
+                # What comes up at once is seen at once. What takes longer is at work, and left to it.
+                time.sleep(min(max((time.monotonic() - progress) / 5, 0.1), 1))
 
     @staticmethod
     def _unhealthy(unit, began, why):
@@ -501,6 +557,7 @@ def main():
             ),
             absent=dict(type="list", elements="str", default=[]),
             masked=dict(type="list", elements="str", default=[]),
+            files=dict(type="list", elements="dict", default=[], options=FILE),
             restart=dict(type="str", choices=["none", "stale", "all"], default="none"),
             timeout=dict(type="int", default=300),
             stop_timeout=dict(type="int", default=300),

@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import http.server
 import json
 import os
+import pwd
 import signal
 import subprocess
 import threading
@@ -163,6 +165,25 @@ def test_changed_unit_is_restarted_when_asked_to(host, call):
     assert result["changed"] is True and lists(result) == {"restarted": ["a"]}
     assert host.log() == ["restart a"] and host.units()["a"]["pid"] != pid
     assert call(declared("a", "2"), "b", restart="stale")["changed"] is False
+
+
+def test_files_that_units_read(host, call, tmp_path):
+    path = tmp_path / "a.conf"
+    file = {"path": str(path), "content": "port 1\n", "owner": pwd.getpwuid(os.getuid()).pw_name}
+    file["group"] = grp.getgrgid(os.getgid()).gr_name
+    promised = call("a", files=[file], check=True)
+    assert promised["changed"] is True and not path.exists()
+    result = call("a", files=[file])
+    assert result["files"] == promised["files"] == [str(path)] and path.read_text() == "port 1\n"
+    result = call("a", files=[file])
+    assert result["changed"] is False and result["files"] == []
+    # What a program refuses is not put in place, and no unit is touched.
+    host.log()
+    other = dict(file, content="port x\n", validate="grep -q 1 %s")
+    result = call(declared("a", "2"), files=[other], restart="stale")
+    assert result["failed"] and str(path) in result["msg"] and host.log() == []
+    assert path.read_text() == "port 1\n" and "V=1" in host.file("a").read_text()
+    assert "cannot make the file" in call("a", files=[dict(file, mode="rw")])["msg"]
 
 
 @pytest.mark.parametrize("killed_after", ["a half-written file", "the file", "the reload"])
