@@ -79,6 +79,15 @@ class Entry:
         """Whether it is as declared."""
         return self.ids is not None and self.state() == (*self.ids, self.mode)
 
+    def settle(self, check_mode):
+        """Makes it what is declared, but in check mode. What the diff shows of that, None when it is right already."""
+        if self.right():
+            return None
+        diff = self.diff()
+        if not check_mode:
+            self.make()
+        return diff
+
     def make(self):
         """Makes it what is declared."""
         if self.ids is None:

@@ -146,14 +146,12 @@ def main():
     for kind, declared in [(kind, entry) for kind, name in kinds for entry in module.params[name]]:
         try:
             entry = kind(declared, module.params)
-            if entry.right():
-                continue
-            diff.append(entry.diff())
-            if not module.check_mode:
-                entry.make()
+            shown = entry.settle(module.check_mode)
         except (OSError, ValueError) as error:
             module.fail_json(msg="cannot make the %s %s: %s" % (kind.called, declared["path"], error), paths=paths)
-        paths.append(entry.path)
+        if shown:
+            diff.append(shown)
+            paths.append(entry.path)
     module.exit_json(changed=bool(paths), paths=paths, diff=diff)
 
 

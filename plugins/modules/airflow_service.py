@@ -366,16 +366,13 @@ class Host:
         """Writes what the units read."""
         for entry in self.p["files"]:
             try:
-                file = File(entry, dict(owner="root", group="root"))
-                if file.right():
-                    continue
-                self.result["diff"].append(file.diff())
-                if not self.module.check_mode:
-                    file.make()
+                shown = File(entry, dict(owner="root", group="root")).settle(self.module.check_mode)
             except (OSError, ValueError) as error:
                 raise Unhealthy("cannot make the file %s: %s" % (entry["path"], error)) from error
-            self.result["changed"] = True
-            self.result["files"].append(file.path)
+            if shown:
+                self.result["changed"] = True
+                self.result["diff"].append(shown)
+                self.result["files"].append(entry["path"])
 
     def _mask(self, states):
         for name in self.p["masked"]:
