@@ -7,6 +7,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 COLLECTIONS = Path(__file__).resolve().parents[2] / "collections"
 
 # A plain pytest finds the collection through the checkout's own tree; ansible-test brings a loader of its own.
@@ -15,3 +17,16 @@ if "ansible_collections" not in sys.modules and COLLECTIONS.is_dir():
 
 # What tests of all kinds share.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Directories(LoadScopeScheduling):
+        """What runs side by side are directories: each has servers of its own, which its tests share."""
+
+        def _split_scope(self, nodeid):
+            return nodeid.partition("::")[0].rpartition("/")[0]
+
+    return Directories(config, log)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import pathlib
@@ -40,20 +41,27 @@ class Release:
         lock = LOCKS / f"{version}.txt"
         digest = hashlib.sha256(lock.read_bytes() + repr(self.extras).encode()).hexdigest()[:12]
         self.path = ROOT / f".cache/releases/{version}-{digest}"
-        if not (self.path / "complete").exists():
-            uv = ["uv", "--quiet"]
-            subprocess.run(
-                [*uv, "venv", "--clear", "--no-python-downloads", "--python", interpreter(self.facts), self.path],
-                check=True,
-            )
-            pins = ["--require-hashes", "--constraint", lock, "--build-constraints", lock, "--requirement", "-"]
-            subprocess.run(
-                [*uv, "pip", "install", "--python", self.path, *pins],
-                check=True,
-                text=True,
-                input=f"apache-airflow[{','.join(self.extras)}]=={version}\n",
-            )
-            (self.path / "complete").touch()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Tests that run side by side want the same one.
+        with open(f"{self.path}.lock", "w") as building:
+            fcntl.flock(building, fcntl.LOCK_EX)
+            if not (self.path / "complete").exists():
+                self.build(lock)
+
+    def build(self, lock):
+        uv = ["uv", "--quiet"]
+        subprocess.run(
+            [*uv, "venv", "--clear", "--no-python-downloads", "--python", interpreter(self.facts), self.path],
+            check=True,
+        )
+        pins = ["--require-hashes", "--constraint", lock, "--build-constraints", lock, "--requirement", "-"]
+        subprocess.run(
+            [*uv, "pip", "install", "--python", self.path, *pins],
+            check=True,
+            text=True,
+            input=f"apache-airflow[{','.join(self.extras)}]=={self.version}\n",
+        )
+        (self.path / "complete").touch()
 
     def run(self, *arguments, config, home, text=None, python_path=""):
         """What a program prints that the release's interpreter runs, with the configuration of a deployment."""
